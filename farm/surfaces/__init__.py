@@ -1,0 +1,1 @@
+"""Procedural photographs of industrial surfaces."""
