@@ -102,6 +102,7 @@ class MethodBase(Frozen):
 
     name: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")  # None = its kind
     share: Annotated[float, Field(gt=0)] = 1.0
+    sources: Positive | None = None  # use this many of the normals, evenly spaced; None = all
     masks: Masks = Masks()
 
 

@@ -1,0 +1,165 @@
+"""A whole run, phase by phase: invert → generate → judge → train → evaluate → report. Each skips what is done.
+
+Ray is joined only when something is missing, so a finished run is answered from its folder in seconds. The seconds of
+each phase that did work are kept in ``timing.json``.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from cluster import pipeline, resources, session
+from cluster.progress import Progress
+from farm.config import Run
+from farm.errors import RunError
+from farm.plan import Plan
+from farm.prepare import prepare
+from farm.run_folder import RunFolder
+from farm.stages.invert import InversionBlocks, needs_inversion
+from farm.stages.normals import NormalVectors
+
+STAGES: tuple[Literal["stage1", "stage2"], ...] = ("stage1", "stage2")
+
+
+class Flow:
+    """One run's phases. Build it once; call phases in order, or ``all``."""
+
+    def __init__(self, run: Run, progress: Progress) -> None:
+        if run.cluster.address is None:
+            resources.check(run, resources.local_resources(run.cluster))
+        self.folder, self.plan = prepare(run)
+        self.run, self.progress = run, progress
+        self.url = self.folder.store.root
+
+    def all(self) -> dict[str, Any]:
+        """Every phase in order; returns the numbers of the run."""
+        self.invert()
+        self.generate()
+        self.judge()
+        self.train()
+        self.evaluate()
+        return self.report()
+
+    def invert(self) -> None:
+        """Invert the sources of every arm that replays trajectories."""
+        for arm, method in zip(self.run.arm_names(), self.run.methods, strict=True):
+            if not needs_inversion(method):
+                continue
+            blocks = InversionBlocks(self.folder, self.plan, arm, self.folder.fingerprints()["model"])
+            missing = [block for block in range(len(blocks)) if not blocks.is_done(block)]
+            with self._phase(f"invert {arm}", len(missing), "blocks") as report:
+                if missing:
+                    pipeline.invert(self.run, self.url, arm, missing, report)
+
+    def generate(self) -> None:
+        """Generate, embed and write the missing shards; a hopeless run ends with its reasons."""
+        missing = [shard for shard in range(self.plan.shard_count) if not self.folder.is_done(shard)]
+        with self._phase("generate", len(missing), "shards") as report:
+            if missing:
+                pipeline.generate(self.run, self.url, missing, report)
+        check_failures(self.folder, self.run)
+
+    def judge(self) -> None:
+        """Embed the normals, judge every candidate, settle duplicates and quotas over the whole run."""
+        normals = NormalVectors(self.folder, self.plan_photos())
+        missing = [block for block in range(len(normals)) if not normals.is_done(block)]
+        with self._phase("embed normals", len(missing), "blocks") as report:
+            if missing:
+                pipeline.embed_normals(self.run, self.url, missing, report)
+        judged = self.folder.store.exists(self.folder.verdict_name("verdicts.parquet"))
+        with self._phase("judge", 0 if judged else self.plan.shard_count, "shards"):
+            if not judged:
+                from cluster.settle import settle
+
+                settle(self.run, self.url, list(range(self.plan.shard_count)))
+
+    def train(self) -> None:
+        """Stage 1 on streamed rule-based images, stage 2 on kept generated ones."""
+        from cluster.train import is_trained, train_stage
+
+        for stage in STAGES:
+            done = is_trained(self.run, self.folder, stage)
+            with self._phase(f"train {stage}", 0 if done else 1, "stage"):
+                if not done:
+                    train_stage(self.run, self.folder, stage)
+
+    def evaluate(self) -> None:
+        """Score the test photographs with both stages' detectors."""
+        from cluster.evaluate import evaluate_stage, is_evaluated
+
+        metrics = self.folder.read_json("metrics.json") if self.folder.store.exists("metrics.json") else {}
+        for stage in STAGES:
+            done = stage in metrics and is_evaluated(self.run, self.folder, stage)
+            with self._phase(f"evaluate {stage}", 0 if done else 1, "stage"):
+                if not done:
+                    metrics[stage] = evaluate_stage(self.run, self.folder, stage)
+                    self.folder.write_json("metrics.json", metrics)
+
+    def report(self) -> dict[str, Any]:
+        """Write the ledger and the page; returns counts, metrics and where the page is."""
+        from farm.ledger import write_ledger
+        from farm.report import build_report
+
+        counts = write_ledger(self.folder)
+        page = build_report(self.folder)
+        metrics = self.folder.read_json("metrics.json") if self.folder.store.exists("metrics.json") else {}
+        return {"run": self.url, "report": page, "counts": counts, "metrics": metrics}
+
+    def plan_photos(self) -> Any:
+        """The photographs of the run as planned."""
+        from farm.source_index import read_index
+
+        return read_index(self.folder)
+
+    def _phase(self, name: str, work: int, unit: str) -> "_Phase":
+        return _Phase(self, name, work, unit)
+
+
+class _Phase:
+    """Joins Ray when there is work, shows progress, and keeps the seconds of phases that did something."""
+
+    def __init__(self, flow: Flow, name: str, work: int, unit: str) -> None:
+        self.flow, self.name, self.work, self.unit = flow, name, work, unit
+
+    def __enter__(self) -> Callable[[int, dict[str, int]], None] | None:
+        self.flow.progress.start(self.name, self.work, self.unit)
+        if self.work:
+            session.connect(self.flow.run.cluster)
+            resources.check(self.flow.run, session.available())
+        self.begun = time.perf_counter()
+        return self.flow.progress.advance
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        seconds = time.perf_counter() - self.begun
+        self.flow.progress.finish(self.name, seconds, ok=kind is None)
+        if self.work and kind is None:
+            keep_seconds(self.flow.folder, self.name, seconds, self.work)
+
+
+def keep_seconds(folder: RunFolder, name: str, seconds: float, units: int) -> None:
+    """Put a phase's seconds into timing.json, replacing those of the same phase."""
+    phases = folder.read_json("timing.json")["phases"] if folder.store.exists("timing.json") else []
+    kept = [phase for phase in phases if phase["name"] != name]
+    folder.write_json("timing.json", {"phases": [*kept, {"name": name, "seconds": round(seconds, 2), "rows": units}]})
+
+
+def check_failures(folder: RunFolder, run: Run) -> None:
+    """Raise ``RunError`` where more rows failed than ``max_failed_fraction`` allows, with the commonest reasons."""
+    failed = sum(folder.done(shard)["failed"] for shard in range(folder.shard_count()) if folder.is_done(shard))
+    if failed <= run.max_failed_fraction * run.rows:
+        return
+    reasons: dict[str, int] = {}
+    for table in folder.candidates(["status", "error"]):
+        for row in table.to_pylist():
+            if row["status"] == "failed":
+                reasons[row["error"]] = reasons.get(row["error"], 0) + 1
+    worst = sorted(reasons.items(), key=lambda item: -item[1])[:5]
+    allowed = run.max_failed_fraction
+    raise RunError(
+        f"{folder.store.root}: {failed} of {run.rows} rows failed, above max_failed_fraction={allowed}\n"
+        + "\n".join(f"  {count} x {reason}" for reason, count in worst)
+        + "\nMend the cause, delete candidates/ and run again, or raise max_failed_fraction"
+    )
+
+
+__all__ = ["Flow", "Plan", "check_failures", "keep_seconds"]

@@ -1,0 +1,83 @@
+"""Phases → Ray Data. Each phase is one Dataset execution of at most three operators over what is still missing.
+
+The sources of every Dataset are short lists of shard or block numbers, so there is no read task, and rows that are
+done are never planned again. Pools have a fixed size; an actor that dies is replaced, and its shard made again under
+the same name.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from cluster import workers
+from farm.config import PoolConfig
+
+Report = Callable[[int, dict[str, int]], None]  # (units finished, counts so far)
+
+
+def add(dataset: Any, worker: type, pool: PoolConfig, batch_size: int | None, **arguments: Any) -> Any:
+    """One ``map_batches`` of ``worker`` on a fixed pool. Whole blocks where ``batch_size`` is None."""
+    import ray.data
+
+    return dataset.map_batches(
+        worker,
+        batch_format="pyarrow",
+        batch_size=batch_size,
+        compute=ray.data.ActorPoolStrategy(size=pool.actors),
+        fn_constructor_kwargs=arguments,
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus,
+        memory=pool.memory_gib * 2**30 or None,
+    )
+
+
+def units(name: str, numbers: Sequence[int]) -> Any:
+    """A Dataset with one block of one line for each number."""
+    import ray.data
+
+    return ray.data.from_arrow([pa.table({name: pa.array([number], type=pa.int64())}) for number in numbers])
+
+
+def run_units(dataset: Any, report: Report | None) -> dict[str, int]:
+    """Execute; add up the counts of the lines that come out, reporting as they come."""
+    totals: dict[str, int] = {}
+    finished = 0
+    for table in _tables(dataset):
+        for line in table.to_pylist():
+            finished += 1
+            for key, value in line.items():
+                if key not in ("shard", "block"):
+                    totals[key] = totals.get(key, 0) + int(value)
+        if report is not None:
+            report(finished, totals)
+    return totals
+
+
+def invert(run: Any, url: str, arm: str, blocks: Sequence[int], report: Report | None = None) -> dict[str, int]:
+    """Invert the sources of ``blocks`` of ``arm``."""
+    dataset = add(units("block", blocks), workers.Invert, run.cluster.invert, 1, url=url, arm=arm)
+    return run_units(dataset, report)
+
+
+def generate(run: Any, url: str, shards: Sequence[int], report: Report | None = None) -> dict[str, int]:
+    """Generate, embed and write ``shards``, streaming."""
+    dataset = add(units("shard", shards), workers.Generate, run.cluster.generate, 1, url=url)
+    dataset = add(dataset, workers.Embed, run.cluster.embed, None, url=url)
+    dataset = add(dataset, workers.Write, run.cluster.write, None, url=url)
+    return run_units(dataset, report)
+
+
+def embed_normals(run: Any, url: str, blocks: Sequence[int], report: Report | None = None) -> dict[str, int]:
+    """Embed the normals of ``blocks``."""
+    return run_units(add(units("block", blocks), workers.EmbedPhotos, run.cluster.embed, 1, url=url), report)
+
+
+def judge(run: Any, url: str, shards: Sequence[int]) -> pa.Table:
+    """Tentative verdicts on every row of ``shards`` (small columns only), in row order."""
+    dataset = add(units("shard", shards), workers.Judge, run.cluster.judge, 1, url=url)
+    return pa.concat_tables(list(_tables(dataset))).sort_by("row")
+
+
+def _tables(dataset: Any) -> Iterator[pa.Table]:
+    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)

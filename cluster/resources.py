@@ -1,0 +1,84 @@
+"""Adds up what each phase asks of Ray, and refuses before anything starts.
+
+Ray itself waits in silence for 30 minutes when actor pools together ask for more than there is. Every task that Ray
+Data runs beside our pools counts: shard lists come ``from_items`` (no read task), our own actors write, and training
+input is cut by a task of one CPU.
+"""
+
+import os
+from dataclasses import dataclass
+
+from farm.config import ClusterConfig, PoolConfig, Run
+from farm.errors import ResourceError
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Ask:
+    """``count`` actors or tasks that run at once, each with ``cpus``, ``gpus`` and ``memory_gib``."""
+
+    name: str
+    count: int
+    cpus: float
+    gpus: float = 0.0
+    memory_gib: float = 0.0
+    setting: str = ""  # the config key that lowers it
+
+
+def ask(name: str, pool: PoolConfig) -> Ask:
+    """What a pool of the config asks."""
+    return Ask(name, pool.actors, pool.cpus, pool.gpus, pool.memory_gib, f"cluster.{name}")
+
+
+def phases(run: Run) -> dict[str, tuple[Ask, ...]]:
+    """Phase → everything that runs at once in it."""
+    c = run.cluster
+    settle = Ask("settle", 1, 1.0)
+    rules = (ask("train", c.train), ask("rules", c.rules))
+    return {
+        "invert": (ask("invert", c.invert),),
+        "generate": (ask("generate", c.generate), ask("embed", c.embed), ask("write", c.write)),
+        "normals": (ask("embed", c.embed),),
+        "judge": (ask("judge", c.judge), settle),
+        "train": rules,
+        "evaluate": (ask("evaluate", c.evaluate),),
+    }
+
+
+def check(run: Run, there: dict[str, float]) -> None:
+    """Hold every phase against ``there`` (CPU, GPU, memory; node_* = most on one node). Raises ``ResourceError``."""
+    complaints = [line for phase, asks in phases(run).items() for line in _complaints(phase, asks, there)]
+    if complaints:
+        raise ResourceError("\n".join(complaints))
+
+
+def local_resources(cluster: ClusterConfig) -> dict[str, float]:
+    """What a Ray started here would have, known before it starts."""
+    cpus, gpus = float(cluster.num_cpus or os.cpu_count() or 1), float(cluster.num_gpus)
+    return {"CPU": cpus, "GPU": gpus, "node_CPU": cpus, "node_GPU": gpus}
+
+
+def _complaints(phase: str, asks: tuple[Ask, ...], there: dict[str, float]) -> list[str]:
+    lines = []
+    for resource, field, unit in (("CPU", "cpus", "CPUs"), ("GPU", "gpus", "GPUs"), ("memory", "memory_gib", "GiB")):
+        if resource not in there:
+            continue
+        scale = GIB if resource == "memory" else 1
+        parts = [(one, getattr(one, field)) for one in asks if getattr(one, field)]
+        total, most = sum(one.count * each for one, each in parts), there[resource] / scale
+        if total > most + 1e-9:
+            terms = ", ".join(f"{one.name} {one.count} x {each:g}" for one, each in parts)
+            largest = max(parts, key=lambda part: part[0].count * part[1])[0]
+            lines.append(
+                f"phase {phase} asks for {total:g} {unit} ({terms}); the cluster has {most:g}. "
+                f"Lower {largest.setting or 'cluster'}.actors or .{field}, or add a node"
+            )
+        node = there.get(f"node_{resource}", there[resource]) / scale
+        for one, each in parts:
+            if total <= most + 1e-9 and each > node + 1e-9:
+                lines.append(
+                    f"phase {phase}: one {one.name} asks for {each:g} {unit}; the largest node has {node:g}. "
+                    f"Lower {one.setting or 'cluster'}.{field}, or add a larger node"
+                )
+    return lines

@@ -1,0 +1,49 @@
+"""Judging a run on Ray: tentative verdicts shard by shard, then one task that settles duplicates and quotas.
+
+FAISS runs in actors and in that task, which import no torch (decision 8); the driver holds small columns only.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cluster import pipeline
+from farm.config import Run
+from farm.parts import to_batch, to_table
+from farm.rows import VERDICT, Batch
+from farm.run_folder import RunFolder
+
+
+def settle(run: Run, url: str, shards: Sequence[int]) -> dict[str, int]:
+    """Judge ``shards`` and write verdicts.parquet and calibration.json of the present judge."""
+    import ray
+
+    tentative = to_batch(pipeline.judge(run, url, shards))
+    counts: dict[str, int] = ray.get(ray.remote(num_cpus=1)(settle_run).remote(url, tentative))
+    return counts
+
+
+def settle_run(url: str, tentative: Batch) -> dict[str, int]:
+    """Settle ``tentative`` (``rows.VERDICT``, all rows) over the whole run and commit the verdicts."""
+    from farm.source_index import read_index
+    from farm.stages.judge import Judge
+    from farm.stages.normals import NormalVectors
+
+    folder = RunFolder(url)
+    run = folder.run()
+    ids, vectors = NormalVectors(folder, read_index(folder)).read()
+    judge = Judge(run.filter, ids, vectors)
+    keep = tentative["keep"].astype(bool)
+    kept_rows = set(tentative["row"][keep].tolist())
+    columns = ["row", "embedding", "category", "defect"]
+    kept: list[Batch] = []
+    for table in folder.candidates(columns):
+        batch = to_batch(table)
+        chosen = np.isin(batch["row"], list(kept_rows))
+        kept.append({name: values[chosen] for name, values in batch.items()})
+    merged: Any = {name: np.concatenate([part[name] for part in kept]) for name in columns}
+    final = judge.settle(tentative, merged["embedding"], merged["category"], merged["defect"])
+    folder.write_json(folder.verdict_name("calibration.json"), judge.calibration_card())
+    folder.write_table(folder.verdict_name("verdicts.parquet"), to_table(final, VERDICT))
+    return {name: int((final["verdict"] == name).sum()) for name in ("kept", "refused", "failed")}

@@ -1,0 +1,171 @@
+"""Ray Data actors: each builds its stage from the run folder's URL, and turns Arrow blocks into Arrow blocks.
+
+A block is a whole shard from end to end (or one line that names a shard, at both ends), so a stage never sees half of
+one, and pictures never pass through the driver.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from farm.parts import to_batch, to_table
+from farm.plan import Plan
+from farm.rows import EMBEDDED, ENCODED, FACTS, PLANNED, VERDICT
+from farm.run_folder import RunFolder
+from farm.source_index import read_index
+
+GENERATED_COLUMNS = tuple(column for column in ENCODED if column.name != "embedding")
+EMBEDDING = tuple(column for column in EMBEDDED if column.name == "embedding")
+
+
+class _Worker:
+    """What every worker opens: the folder, its config, its photographs and its plan."""
+
+    def __init__(self, url: str) -> None:
+        self.folder = RunFolder(url)
+        self.run = self.folder.run()
+        self.photos = read_index(self.folder)
+        self.model = self.folder.fingerprints()["model"]
+        self.plan = Plan(self.run, self.photos, self.model)
+
+
+class Invert(_Worker):
+    """Block numbers of an arm's sources → committed trajectories."""
+
+    def __init__(self, url: str, arm: str) -> None:
+        super().__init__(url)
+        from farm.diffusion.backbone import load_backbone
+        from farm.diffusion.inversion import Inverter
+        from farm.stages.invert import InversionBlocks
+        from farm.stages.invert import Invert as Stage
+        from farm.stages.sources import Sources
+
+        settings: Any = dict(zip(self.run.arm_names(), self.run.methods, strict=True))[arm]
+        backbone = load_backbone(self.run.model, self.run.compute)
+        inverter = Inverter(backbone, settings.steps, settings.fixed_point, self.run.compute.batch_size)
+        sources = Sources(self.run, self.photos)
+        self.stage = Stage(self.run, lambda name: sources.source(name)[0], inverter)
+        self.blocks = InversionBlocks(self.folder, self.plan, arm, self.model)
+        self.evaluations = settings.steps * (1 + settings.fixed_point)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """One line a block in; one line a block out: how many were inverted and how many failed."""
+        lines = []
+        for block in table["block"].to_pylist():
+            begun = time.perf_counter()
+            made, failed = self.stage.block(self.blocks.photos(block))
+            seconds = time.perf_counter() - begun
+            facts = {"evaluations": self.evaluations * len(made), "seconds": seconds}
+            self.blocks.write(block, made, failed, facts)
+            lines.append({"block": block, "made": len(made), "failed": len(failed)})
+        return pa.Table.from_pylist(lines)
+
+
+class Generate(_Worker):
+    """One line that names a shard → all rows of that shard, pictures as PNG."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        from farm.stages.generate import Generate as Stage
+        from farm.stages.invert import InversionBlocks, needs_inversion
+
+        arms = dict(zip(self.run.arm_names(), self.run.methods, strict=True))
+        blocks = {
+            name: InversionBlocks(self.folder, self.plan, name, self.model)
+            for name, method in arms.items()
+            if needs_inversion(method)
+        }
+        self.stage = Stage(self.run, self.photos, self.plan, lambda arm, photo: blocks[arm].trajectory(photo))
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """(1 row: shard) → rows of the shard with ``shard`` and ``costs`` (JSON) beside them."""
+        shard = int(table["shard"][0].as_py())
+        batch, costs = self.stage.shard(shard)
+        made = to_table(batch, GENERATED_COLUMNS)
+        made = made.append_column("shard", pa.array(np.full(made.num_rows, shard, dtype=np.int64)))
+        methods = [costs[name]["seconds"] / costs[name]["rows"] for name in batch["method"]]
+        return made.append_column("generate_s", pa.array(np.asarray(methods, dtype=np.float64)))
+
+
+class Embed(_Worker):
+    """Rows with PNG images → the same rows with unit vectors."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        from farm.embedders import load_embedder
+        from farm.stages.embed import Embed as Stage
+
+        self.stage = Stage(load_embedder(self.run.embed, self.run.compute))
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """A shard's rows in, with ``embedding`` and ``embed_s`` added."""
+        begun = time.perf_counter()
+        pictures = to_batch(table.select(["image_png", "sample_id"]))
+        vectors = self.stage.vectors(pictures["image_png"], pictures["sample_id"])
+        table = table.append_column("embedding", to_table({"embedding": vectors}, EMBEDDING)["embedding"])
+        seconds = (time.perf_counter() - begun) / max(1, table.num_rows)
+        return table.append_column("embed_s", pa.array(np.full(table.num_rows, seconds)))
+
+
+class Write(_Worker):
+    """A shard's rows → its committed part and marker; one line of counts comes out."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        from farm.stages.write import Write as Stage
+
+        self.stage = Stage(self.folder, self.plan)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """All rows of one shard in, one line out."""
+        batch = to_batch(table)
+        (shard,) = set(batch.pop("shard").tolist())
+        generate_s, embed_s = batch.pop("generate_s"), batch.pop("embed_s")
+        methods = {
+            str(name): {"rows": int(chosen.sum()), "seconds": round(float(generate_s[chosen].sum()), 6)}
+            for name in sorted(set(batch["method"]))
+            for chosen in [batch["method"] == name]
+        }
+        seconds = {"generate_s": round(float(generate_s.sum()), 6), "embed_s": round(float(embed_s.sum()), 6)}
+        counts = self.stage.commit(shard, batch, {**seconds, "by_method": methods})
+        return pa.Table.from_pylist([counts])
+
+
+class EmbedPhotos(_Worker):
+    """Ranges of the normals → committed blocks of their unit vectors."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        from farm.embedders import load_embedder
+        from farm.stages.normals import NormalVectors
+
+        self.normals = NormalVectors(self.folder, self.photos)
+        self.embedder = load_embedder(self.run.embed, self.run.compute)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """One line a block in, one line a block out."""
+        counts = [self.normals.embed(block, self.run, self.embedder) for block in table["block"].to_pylist()]
+        return pa.Table.from_pylist(counts)
+
+
+class Judge(_Worker):
+    """Shard names → tentative verdicts on each row, from stored columns alone; no image is read, no torch imported."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        from farm.stages.judge import Judge as Stage
+        from farm.stages.normals import NormalVectors
+
+        ids, vectors = NormalVectors(self.folder, self.photos).read()
+        self.stage = Stage(self.run.filter, ids, vectors)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """One line that names a shard → its tentative verdicts."""
+        wanted = [column.name for column in (*PLANNED, *FACTS)] + ["embedding"]
+        parts = [
+            to_table(self.stage.judge(to_batch(self.folder.read_shard(shard, wanted))), VERDICT)
+            for shard in table["shard"].to_pylist()
+        ]
+        return pa.concat_tables(parts)

@@ -1,0 +1,116 @@
+"""The plan of a run: row i is a pure function of (run, i), so no list of rows is ever held (decision 2).
+
+The arm of row i comes from the van der Corput sequence, so that every stretch of rows holds the arms in their
+shares; all else is drawn from the row's own seed. Shards are fixed ranges of rows: their size changes file names,
+not pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from farm.config import MethodConfig, RulesConfig, Run
+from farm.datasets.photo import PhotoSet, TrainPhoto
+from farm.errors import DataError
+from farm.ids import fingerprint, generator, radical_inverse, row_seed, sample_id
+from farm.rows import PLANNED, Batch
+
+PLAN_VERSION = 1  # raised when the meaning of a plan changes, so that old and new runs never mix
+
+
+class Plan:
+    """Rows of a run. Two plans with one fingerprint give the same rows, whatever the number of rows or shard size."""
+
+    def __init__(self, run: Run, photos: PhotoSet, model: str) -> None:
+        if not photos.train:
+            raise DataError(f"{run.data.category}: no normal photographs to put defects on; check data.root")
+        self.run = run
+        self.sources: dict[str, tuple[TrainPhoto, ...]] = {
+            name: arm_sources(photos.train, method.sources)
+            for name, method in zip(run.arm_names(), run.methods, strict=True)
+        }
+        self.has_shot_masks = any(shot.mask_path for shot in photos.shots)
+        self.fingerprint = plan_fingerprint(run, photos.fingerprint, model)
+        self._edges = np.cumsum([method.share for method in run.methods])
+
+    def __len__(self) -> int:
+        return self.run.rows
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards of ``cluster.shard_rows`` rows the plan has; the last may be shorter."""
+        return -(-self.run.rows // self.run.cluster.shard_rows)
+
+    def shard_range(self, shard: int) -> range:
+        """The row numbers of ``shard``."""
+        size = self.run.cluster.shard_rows
+        return range(shard * size, min((shard + 1) * size, self.run.rows))
+
+    def shard(self, shard: int) -> Batch:
+        """The rows of ``shard`` as ``rows.PLANNED`` columns."""
+        return self.rows(self.shard_range(shard))
+
+    def rows(self, numbers: Sequence[int]) -> Batch:
+        """The rows with these numbers as ``rows.PLANNED`` columns."""
+        drawn = [self.row(number) for number in numbers]
+        return {column.name: _column([row[column.name] for row in drawn], column.dtype) for column in PLANNED}
+
+    def row(self, number: int) -> dict[str, Any]:
+        """Row ``number``: a function of the plan's fingerprint and ``number`` alone."""
+        seed = row_seed(self.fingerprint, number)
+        rng = generator(seed, "plan")
+        arm = int(np.searchsorted(self._edges, radical_inverse(number) * self._edges[-1], side="right"))
+        name, method = self.run.arm_names()[arm], self.run.methods[arm]
+        sources, defects = self.sources[name], self.run.prompts.defects
+        source = sources[int(rng.integers(len(sources)))]
+        defect = defects[int(rng.integers(len(defects)))]
+        kinds = self._mask_kinds(method)
+        return {
+            "row": number,
+            "sample_id": sample_id(self.fingerprint, number),
+            "seed": seed,
+            "method": name,
+            "recipe": str(rng.choice(method.recipes)) if isinstance(method, RulesConfig) else "",
+            "category": self.run.data.category,
+            "defect": defect.name,
+            "prompt": defect.prompt,
+            "normal_prompt": self.run.prompts.normal,
+            "source_id": source.photo_id,
+            "mask_kind": kinds[int(rng.integers(len(kinds)))],
+        }
+
+    def _mask_kinds(self, method: MethodConfig) -> tuple[str, ...]:
+        """The arm's kinds of mask; real ones only where there are few-shot masks to copy."""
+        kinds = tuple(kind for kind in method.masks.kinds if kind != "real" or self.has_shot_masks)
+        if not kinds:
+            raise DataError(
+                f"{self.run.data.category}: masks.kinds asks for 'real' only, but no few-shot photograph has a mask; "
+                "add 'perlin' or 'procedural', or give data.few_shot"
+            )
+        return kinds
+
+
+def plan_fingerprint(run: Run, photos: str, model: str) -> str:
+    """What decides a run's pixels: settings, photographs and weights; not rows, shards, filter, training or cluster."""
+    kept = run.model_dump(
+        mode="json", exclude={"name", "output", "rows", "max_failed_fraction", "embed", "filter", "train", "cluster"}
+    )
+    kept["data"] = {"category": run.data.category}
+    return fingerprint({"version": PLAN_VERSION, "run": kept, "photos": photos, "model": model})
+
+
+def arm_sources(photos: tuple[TrainPhoto, ...], limit: int | None) -> tuple[TrainPhoto, ...]:
+    """``limit`` of the normals, evenly spaced over the sorted list; all of them where no limit is given."""
+    if limit is None or limit >= len(photos):
+        return photos
+    picks = np.linspace(0, len(photos) - 1, limit).round().astype(int)
+    return tuple(photos[index] for index in picks)
+
+
+def _column(values: list[Any], dtype: str) -> Any:
+    if dtype == "str":
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return column
+    return np.asarray(values, dtype=dtype)

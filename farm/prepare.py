@@ -1,0 +1,90 @@
+"""Opening a run folder for a config: the first time it is written, later it is held against what is there."""
+
+from typing import Any
+
+import yaml
+
+from farm import provenance
+from farm.config import Run
+from farm.datasets import load_photos
+from farm.datasets.photo import PhotoSet
+from farm.diffusion.weights import model_fingerprint
+from farm.errors import RunError
+from farm.ids import fingerprint
+from farm.plan import Plan, plan_fingerprint
+from farm.run_folder import RunFolder
+from farm.source_index import read_index, write_index
+
+MODEL_FREE = ("rules",)
+
+
+def prepare(run: Run) -> tuple[RunFolder, Plan]:
+    """Read the photographs, settle fingerprints, write or check run.yaml and the source index.
+
+    Raises ``RunError`` where the folder belongs to another config, naming each setting that differs.
+    """
+    folder = RunFolder(run.output)
+    photos = load_photos(run.data)
+    prints = fingerprints(run, photos)
+    plan = Plan(run, photos, prints["model"])
+    if folder.store.exists("run.yaml"):
+        _check(folder, run, prints)
+        if read_index(folder).fingerprint == photos.fingerprint and folder.run() == run:
+            return folder, plan
+    write_index(folder, photos)
+    facts = {"versions": provenance.versions(), "commit": provenance.commit(), "hardware": provenance.hardware()}
+    tree = {"config": run.model_dump(mode="json"), "fingerprints": prints, **facts}
+    folder.store.write("run.yaml", yaml.safe_dump(tree, sort_keys=False, width=100).encode())
+    return folder, plan
+
+
+def fingerprints(run: Run, photos: PhotoSet) -> dict[str, str]:
+    """The names of everything that decides a result: photographs, weights, plan, embedder, judge and training."""
+    needs_model = any(method.kind not in MODEL_FREE for method in run.methods)
+    model = model_fingerprint(run.model) if needs_model else "none"
+    plan = plan_fingerprint(run, photos.fingerprint, model)
+    embedder = fingerprint([run.embed.model_dump(mode="json"), photos.fingerprint, run.size_px])
+    layout = {"rows": run.rows, "shard_rows": run.cluster.shard_rows}
+    judge = fingerprint([plan, layout["rows"], embedder, run.filter.model_dump(mode="json")])
+    train = fingerprint([judge, run.train.model_dump(mode="json")])
+    return {
+        "photos": photos.fingerprint,
+        "model": model,
+        "plan": plan,
+        "layout": fingerprint(layout),
+        "embedder": embedder,
+        "judge": judge,
+        "train": train,
+    }
+
+
+def _check(folder: RunFolder, run: Run, prints: dict[str, str]) -> None:
+    old = folder.settings()
+    before = old["fingerprints"]
+    if all(before[name] == prints[name] for name in ("plan", "layout", "embedder")):
+        return
+    lines = list(_differences(old["config"], run.model_dump(mode="json"), ""))
+    for name, what in (("photos", "the photographs in data.root"), ("model", "the weights of model.path")):
+        if before[name] != prints[name]:
+            lines.append(f"  {what}: now {prints[name]}, the folder was made with {before[name]}")
+    raise RunError(
+        f"{folder.store.root}: was made by another config; its images would not be these\n"
+        + "\n".join(lines or ["  (settings are equal, but this version of the farm plans other rows)"])
+        + "\nGive another output folder (--set output=...), or delete this one"
+    )
+
+
+_FREE = ("filter.", "train.", "cluster.invert.", "cluster.generate.", "cluster.embed.", "cluster.write.", "output")
+
+
+def _differences(old: Any, new: Any, place: str) -> list[str]:
+    """One line for each setting that differs and decides images; others may change between two runs of a folder."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        return [line for key in keys for line in _differences(old.get(key), new.get(key), f"{place}{key}.")]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [line for index, (a, b) in pairs for line in _differences(a, b, f"{place}{index}.")]
+    if old == new or place.startswith(_FREE):
+        return []
+    return [f"  {place.rstrip('.')}: now {new!r}, the folder was made with {old!r}"]

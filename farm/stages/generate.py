@@ -1,0 +1,148 @@
+"""Planned rows → rows with an image, a label and facts. Failure of a row is a row.
+
+Rows are grouped by method and padded to one fixed batch size, so that a row's bytes do not depend on its neighbours.
+When a batch raises, its rows are made again one by one (padded alike): only the row at fault fails.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from farm.config import Run
+from farm.datasets.photo import PhotoSet
+from farm.errors import DataError, FarmError
+from farm.facts import pixel_facts
+from farm.images import encode_mask, encode_png
+from farm.methods import Made, Method, Request, build_method
+from farm.plan import Plan
+from farm.rows import Batch
+from farm.stages.sources import Sources
+
+Row = dict[str, Any]
+Trajectories = Callable[[str, str], Any]  # (method name, photo id) -> (S+1, C, h, w) float16
+
+
+class Generate:
+    """Build once per worker (weights load when a method is first needed); ``shard`` makes a whole shard."""
+
+    def __init__(self, run: Run, photos: PhotoSet, plan: Plan, trajectories: Trajectories) -> None:
+        self.run, self.plan = run, plan
+        self.sources = Sources(run, photos)
+        self._trajectory = trajectories
+        self._methods: dict[str, Method] = {}
+
+    def shard(self, shard: int) -> tuple[Batch, dict[str, dict[str, float]]]:
+        """``rows.ENCODED`` columns but the embedding of every row of ``shard``, and seconds by method."""
+        rows = [self.plan.row(number) for number in self.plan.shard_range(shard)]
+        return self.make(rows)
+
+    def make(self, rows: list[Row]) -> tuple[Batch, dict[str, dict[str, float]]]:
+        """The same for any planned rows; row order is kept."""
+        costs: dict[str, dict[str, float]] = {}
+        for name in dict.fromkeys(row["method"] for row in rows):
+            arm = [row for row in rows if row["method"] == name]
+            begun = time.perf_counter()
+            ready = [row for row in arm if self._prepare(row)]
+            for start in range(0, len(ready), self.run.compute.batch_size):
+                self._make_batch(name, ready[start : start + self.run.compute.batch_size])
+            costs[name] = {"rows": float(len(arm)), "seconds": time.perf_counter() - begun}
+        return _columns([_encoded(row) for row in rows]), costs
+
+    def _prepare(self, row: Row) -> bool:
+        """Read source, mask and trajectory into ``row``; a row without them is failed and False comes back."""
+        method = self._method(row["method"])
+        try:
+            row["source"], where = self.sources.source(row["source_id"])
+            row["mask"] = self.sources.mask(row, where)
+            if method.needs_trajectory:
+                row["trajectory"] = self._trajectory(row["method"], row["source_id"])
+        except (FarmError, OSError) as error:
+            _fail(row, "source", error)
+            return False
+        return True
+
+    def _make_batch(self, name: str, rows: list[Row]) -> None:
+        method = self._method(name)
+        try:
+            made = self._call(method, rows)
+        except FarmError:
+            raise
+        except Exception as error:  # whatever a method raises for one row must not cost the others theirs
+            if len(rows) == 1:
+                _fail(rows[0], name, error)
+                return
+            for row in rows:
+                self._make_batch(name, [row])
+            return
+        for index, row in enumerate(rows):
+            _take(row, made, index, name)
+
+    def _call(self, method: Method, rows: list[Row]) -> Made:
+        size = self.run.compute.batch_size
+        padded = [*rows, *[rows[-1]] * (size - len(rows))]
+        trajectory = np.stack([row["trajectory"] for row in padded]) if method.needs_trajectory else None
+        return method(
+            Request(
+                source=np.stack([row["source"] for row in padded]),
+                mask=np.stack([row["mask"] for row in padded]),
+                seed=np.asarray([row["seed"] for row in padded], dtype=np.int64),
+                recipe=_strings(padded, "recipe"),
+                prompt=_strings(padded, "prompt"),
+                normal_prompt=_strings(padded, "normal_prompt"),
+                trajectory=trajectory,
+            )
+        )
+
+    def _method(self, name: str) -> Method:
+        if name not in self._methods:
+            settings = dict(zip(self.run.arm_names(), self.run.methods, strict=True))[name]
+            self._methods[name] = build_method(settings, self.run)
+        return self._methods[name]
+
+
+def _take(row: Row, made: Made, index: int, name: str) -> None:
+    """Move result ``index`` of a batch into its row, with the facts that filters judge by."""
+    row["evaluations"] = int(made.evaluations[index])
+    if made.error[index]:
+        _fail(row, name, DataError(made.error[index]))
+        return
+    image, label = made.image[index], made.label[index]
+    row.update(status="made", error="", objection=made.objection[index], image=image, label=label)
+    row["background_error"] = float(made.background_error[index])
+    facts = pixel_facts(row["source"][None], image[None], np.maximum(row["mask"], label)[None])
+    row.update({name: float(values[0]) for name, values in facts.items()})
+
+
+def _fail(row: Row, stage: str, error: BaseException) -> None:
+    message = f"{stage}: {type(error).__name__}: {error}"
+    row.update(status="failed", error=" ".join(message.split())[:500], objection="")
+
+
+def _encoded(row: Row) -> Row:
+    """The row with pictures as PNG; what a failed row does not have is empty, or zero."""
+    empty: Row = dict.fromkeys(("background_error", "mean_change", "changed_area", "ssim_outside"), 0.0)
+    encoded = {"evaluations": 0, **empty, **row}
+    encoded.pop("trajectory", None)
+    for name, encode in (("source", encode_png), ("mask", encode_mask), ("image", encode_png), ("label", encode_mask)):
+        pixels = encoded.pop(name, None)
+        encoded[f"{name}_png"] = b"" if pixels is None else encode(pixels)
+    return encoded
+
+
+def _columns(rows: Sequence[Row]) -> Batch:
+    dtypes = {"row": np.int64, "seed": np.int64, "evaluations": np.int32}
+    return {name: _array([row[name] for row in rows], dtypes.get(name)) for name in rows[0]}
+
+
+def _array(values: list[Any], dtype: Any) -> Any:
+    if isinstance(values[0], str | bytes):
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return column
+    return np.asarray(values, dtype=dtype or np.float32)
+
+
+def _strings(rows: Sequence[Row], name: str) -> tuple[str, ...]:
+    return tuple(row[name] for row in rows)

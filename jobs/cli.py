@@ -1,0 +1,73 @@
+"""The command ``farm``. Nothing heavy is imported here: each job imports what it needs when it runs."""
+
+import json
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+JOBS: dict[str, str] = {
+    "demo": "Make, filter and learn from defects on the demo photographs, from start to report.",
+    "run": "Run every phase of a config that is not done yet: generate, judge, train, evaluate, report.",
+    "plan": "Show what a config would make, and what it asks of the cluster; start nothing.",
+    "generate": "Invert, generate, embed, write and judge the missing shards of a config.",
+    "train": "Train both stages of the detector of a config whose images are there.",
+    "evaluate": "Score the test photographs with the trained detectors of a config.",
+    "report": "Write the ledger and the page of a run folder.",
+    "verify": "Recount a run folder: every planned row once, checksums, pictures, untouched backgrounds.",
+    "doctor": "Say what this machine offers, and what is missing.",
+}
+
+
+class Jobs(click.Group):
+    """Commands from ``jobs/<name>.py``, imported when one is asked for."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """The jobs, in the order in which a run uses them."""
+        return list(JOBS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a job; None where there is no such job."""
+        if cmd_name not in JOBS:
+            return None
+        command: click.Command = import_module(f"jobs.{cmd_name}").command
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The jobs with a line each, without importing any of them."""
+        with formatter.section("Jobs"):
+            formatter.write_dl(list(JOBS.items()))
+
+
+@click.command(cls=Jobs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="defectfarm", prog_name="farm")
+def farm() -> None:
+    """Defect Farm: make synthetic defects, filter them, and train a detector that gains from them."""
+
+
+def main() -> None:
+    """Run ``farm``; a user's mistake is printed as one message, and the exit code is 2."""
+    run_command(farm)
+
+
+def run_command(command: click.Command) -> None:
+    """Run a click command as a process: exit 0, or 2 with one readable message for a ``FarmError``."""
+    from farm.errors import FarmError
+
+    try:
+        command.main(standalone_mode=False)
+    except FarmError as error:
+        click.echo(f"farm: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        click.echo("farm: stopped", err=True)
+        sys.exit(130)
+
+
+def emit(value: Any, as_json: bool, text: str) -> None:
+    """Print ``value`` as JSON, or ``text``, on standard output."""
+    click.echo(json.dumps(value, indent=1, sort_keys=True) if as_json else text)

@@ -1,0 +1,54 @@
+from typing import Any
+
+import pytest
+
+from cluster.resources import check, local_resources, phases
+from farm.config import ClusterConfig, Run, parse
+from farm.errors import ResourceError
+from tests.unit.test_config import tree
+
+
+def run(**cluster: Any) -> Run:
+    return parse(tree(cluster=cluster), "x")
+
+
+def test_a_run_that_asks_for_too_many_cpus_is_refused_with_the_sum() -> None:
+    wanted = run(generate={"actors": 4, "cpus": 1}, embed={"actors": 1, "cpus": 1}, write={"actors": 1, "cpus": 1})
+    with pytest.raises(ResourceError) as caught:
+        check(wanted, {"CPU": 4.0, "GPU": 0.0})
+    assert "phase generate asks for 6 CPUs (generate 4 x 1, embed 1 x 1, write 1 x 1); the cluster has 4." in str(
+        caught.value
+    )
+    assert "Lower cluster.generate.actors or .cpus, or add a node" in str(caught.value)
+
+
+def test_gpus_count_too() -> None:
+    wanted = run(generate={"actors": 2, "cpus": 0.5, "gpus": 1}, embed={"cpus": 0.5, "gpus": 0.5})
+    with pytest.raises(ResourceError, match=r"asks for 2.5 GPUs \(generate 2 x 1, embed 1 x 0.5\); the cluster has 2"):
+        check(wanted, {"CPU": 8.0, "GPU": 2.0})
+
+
+def test_rays_own_tasks_are_counted() -> None:
+    """The judge phase's pool fits (1.5 CPUs), but not with the settling task beside it."""
+    wanted = run(judge={"cpus": 1.5})
+    with pytest.raises(ResourceError, match=r"phase judge asks for 2.5 CPUs \(judge 1 x 1.5, settle 1 x 1\)"):
+        check(wanted, {"CPU": 2.0})
+
+
+def test_an_actor_that_fits_no_node_is_refused() -> None:
+    with pytest.raises(ResourceError, match="one train asks for 6 CPUs; the largest node has 4"):
+        check(run(train={"actors": 2, "cpus": 6}), {"CPU": 64.0, "node_CPU": 4.0})
+
+
+def test_what_fits_exactly_passes() -> None:
+    check(run(generate={"cpus": 1.25}), {"CPU": 2.0, "GPU": 0.0})
+
+
+def test_a_local_ray_has_what_the_config_says() -> None:
+    assert local_resources(ClusterConfig(num_cpus=3, num_gpus=1)) == {
+        "CPU": 3.0, "GPU": 1.0, "node_CPU": 3.0, "node_GPU": 1.0,
+    }  # fmt: skip
+
+
+def test_every_phase_asks_for_something() -> None:
+    assert all(sum(one.count * one.cpus for one in asks) > 0 for asks in phases(run()).values())
