@@ -2,7 +2,7 @@
 
 Every step is local (a pixel of the photograph depends on the maps within ``Camera.reach_px``), and the light field
 and the sensor noise do not depend on the material, so a defect changes the photograph around itself and nowhere else.
-Lengths in a camera are pixels of a 128 pixel image and scale with the image side.
+Lengths in a camera are pixels of a 128 pixel image; in a larger one they grow slower than its side (a better lens).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Camera:
 
     def reach_px(self, size_px: int) -> int:
         """How far, in pixels, a change of the maps can be seen in the photograph."""
-        scale = size_px / 128
+        scale = _lens_scale(size_px)
         reach = 1 + _radius(self.blur * scale) + _radius(self.chroma_blur * scale)
         return reach + (math.ceil(self.motion * scale / 2) if self.motion else 0)
 
@@ -64,11 +64,11 @@ def draw_camera(rng: np.random.Generator) -> Camera:
         azimuth_rad=rng.uniform(0, 2 * math.pi),
         elevation_rad=rng.uniform(0.45, 1.35),
         ambient=rng.uniform(0.1, 0.6),
-        specular=rng.uniform(0.1, 0.7),
+        specular=rng.uniform(0.1, 0.9),
         tilt=(rng.normal(0, 0.18), rng.normal(0, 0.18)),
         spot=(rng.random(), rng.random(), rng.uniform(0.25, 0.8), rng.uniform(0.1, 0.9) if spotlit else 0.0),
         vignette=rng.uniform(0, 0.4),
-        blur=rng.uniform(0.25, 0.95) if rng.random() < 0.9 else rng.uniform(0.9, 1.3),
+        blur=math.exp(rng.uniform(math.log(0.15), math.log(1.1))),
         motion=rng.uniform(1.5, 4) if rng.random() < 0.1 else 0.0,
         motion_rad=rng.uniform(0, math.pi),
         shot_noise=rng.uniform(0.002, 0.02) if rng.random() < 0.8 else rng.uniform(0.02, 0.05),
@@ -77,9 +77,9 @@ def draw_camera(rng: np.random.Generator) -> Camera:
         column_noise=rng.uniform(0.003, 0.015) if rng.random() < 0.15 else 0.0,
         exposure=math.exp(rng.normal(0, 0.28)),
         cast=(1 + warm + green / 2, 1 + green, 1 - warm),
-        contrast=rng.uniform(0.85, 1.3),
+        contrast=rng.uniform(0.9, 1.6),
         black=rng.uniform(0, 0.02),
-        chroma_blur=rng.uniform(0.5, 1.4) if rng.random() < 0.5 else 0.0,
+        chroma_blur=rng.uniform(0.4, 1.2) if rng.random() < 0.4 else 0.0,
         monochrome=rng.random() < 0.15,
     )
 
@@ -96,7 +96,7 @@ class Shot:
     def __init__(self, camera: Camera, noise_seed: int, size_px: int) -> None:
         self.camera = camera
         self.size_px = size_px
-        self.scale = size_px / 128
+        self.scale = _lens_scale(size_px)
         rng = generator(noise_seed, "sensor")
         self.light = _light_field(camera, size_px)
         if camera.column_noise:
@@ -109,7 +109,7 @@ class Shot:
     def take(self, material: Material) -> np.ndarray:
         """The photograph, uint8 (H, W, 3) sRGB."""
         camera = self.camera
-        diffuse, gleam = _shade(material, camera, self.scale)
+        diffuse, gleam = _shade(material, camera)
         if self.noise.ndim == 2:
             reflected = material.albedo @ _LUMA
         else:
@@ -148,10 +148,10 @@ def photograph(material: Material, camera: Camera, rng_noise_seed: int) -> np.nd
     return Shot(camera, rng_noise_seed, material.size_px).take(material)
 
 
-def _shade(material: Material, camera: Camera, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def _shade(material: Material, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Lambert factor (1 on a flat surface) and specular light, from the normals of the height map."""
     height = material.height
-    step = np.float32(scale / 2)
+    step = np.float32(material.size_px / 128 / 2)
     slope_x = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=1, borderType=cv2.BORDER_REFLECT_101) * step
     slope_y = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=1, borderType=cv2.BORDER_REFLECT_101) * step
     up = 1 / np.sqrt(1 + slope_x * slope_x + slope_y * slope_y)
@@ -199,6 +199,10 @@ def _curve(camera: Camera) -> np.ndarray:
         1 - (1 - pivot) * ((1 - encoded) / (1 - pivot)) ** camera.contrast,
     )
     return np.asarray(np.clip(bent * 255 + 0.5, 0, 255), np.uint8)
+
+
+def _lens_scale(size_px: int) -> float:
+    return float((size_px / 128) ** 0.6)
 
 
 def _radius(sigma_px: float) -> int:

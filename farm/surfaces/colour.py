@@ -28,7 +28,7 @@ def grey(rng: np.random.Generator, value: Range, tinge: float = 0.04) -> np.ndar
 
 def any_colour(rng: np.random.Generator, value: Range = (0.2, 0.9)) -> np.ndarray:
     """Any hue, from muted to saturated."""
-    return tint(rng, (0.0, 1.0), (0.05, 0.85), value)
+    return tint(rng, (0.0, 1.0), (0.05, 0.35) if rng.random() < 0.5 else (0.3, 0.85), value)
 
 
 def shaded(colour: np.ndarray, factor: np.ndarray) -> np.ndarray:

@@ -43,8 +43,9 @@ def smoothstep(field: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def standard(field: np.ndarray) -> np.ndarray:
     """The field shifted and scaled to zero mean and unit standard deviation."""
-    field = field - field.mean()
-    return np.asarray(field / (field.std() + 1e-6), np.float32)
+    mean, deviation = cv2.meanStdDev(np.ascontiguousarray(field, np.float32))
+    scale = np.float32(1 / (float(deviation[0, 0]) + 1e-6))
+    return np.asarray((field - np.float32(mean[0, 0])) * scale, np.float32)
 
 
 def white(rng: np.random.Generator, size_px: int) -> np.ndarray:
@@ -130,20 +131,22 @@ def worley(
     side = int(np.ceil(cells)) + 4
     points = np.float32(0.5) + np.float32(jitter) * (rng.random((side, side, 2), np.float32) - np.float32(0.5))
     shade = rng.random((side, side), np.float32)
+    points_x = (points[..., 0] + np.arange(side, dtype=np.float32)).ravel()
+    points_y = (points[..., 1] + np.arange(side, dtype=np.float32)[:, None]).ravel()
     x, y = grid(size_px)
     shift_x, shift_y = rng.random(2, np.float32)
     x, y = x * np.float32(cells) + shift_x + 1, y * np.float32(cells) + shift_y + 1
-    column, row = x.astype(np.int32), y.astype(np.int32)
+    site = y.astype(np.intp) * side + x.astype(np.intp)
     first = np.full((size_px, size_px), 9, np.float32)
-    second, owner = first.copy(), np.zeros((size_px, size_px), np.float32)
+    second, owner = first.copy(), site
     for dy, dx in _NEIGHBOURS:
-        i, j = row + dy, column + dx
-        distance = (j + points[i, j, 0] - x) ** 2 + (i + points[i, j, 1] - y) ** 2
-        nearer = distance < first
-        second = np.where(nearer, first, np.minimum(second, distance))
-        owner = np.where(nearer, shade[i, j], owner)
-        first = np.where(nearer, distance, first)
-    return np.sqrt(first), np.sqrt(second), owner
+        index = site + (dy * side + dx)
+        away_x, away_y = points_x.take(index) - x, points_y.take(index) - y
+        distance = away_x * away_x + away_y * away_y
+        owner = np.where(distance < first, index, owner)
+        second = np.minimum(second, np.maximum(first, distance))
+        first = np.minimum(first, distance)
+    return np.sqrt(first), np.sqrt(second), shade.ravel().take(owner)
 
 
 def warp(field: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:

@@ -42,15 +42,27 @@ def exact(paint: Painter) -> Painter:
     """A painter whose result is the support of its change: maps outside are untouched, bit for bit.
 
     ``paint`` edits the maps as it likes and returns where it meant to (H, W), > 0 inside. Whatever it did elsewhere,
-    off the foreground, or too faintly to be seen is undone; a draw outside LEAST_SHARE..MOST_SHARE is drawn again.
+    off the foreground, or too faintly to be seen is undone; a draw outside LEAST_SHARE..MOST_SHARE is drawn again,
+    and if none of TRIES fits, the one nearest to LEAST_SHARE stands.
     """
+    return _bounded(paint, beyond_rim=False)
 
+
+def exact_at_rim(paint: Painter) -> Painter:
+    """As ``exact``, but the support may take in the pixel beyond the foreground that the part's edge half covers."""
+    return _bounded(paint, beyond_rim=True)
+
+
+def _bounded(paint: Painter, beyond_rim: bool) -> Painter:
     @wraps(paint)
     def apply(material: Material, rng: np.random.Generator) -> np.ndarray:
         before = material.copy()
+        allowed = material.foreground
+        if beyond_rim:
+            allowed = cv2.dilate(allowed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         best: tuple[float, Material, np.ndarray] | None = None
         for _ in range(TRIES):
-            support = _settle(material, before, paint(material, rng))
+            support = _settle(material, before, (paint(material, rng) > 0) & allowed)
             share = float(support.mean())
             if LEAST_SHARE <= share <= MOST_SHARE:
                 return support.astype(np.uint8)
@@ -67,15 +79,15 @@ def exact(paint: Painter) -> Painter:
 
 
 def _settle(material: Material, before: Material, reach: np.ndarray) -> np.ndarray:
-    """Undo what is out of reach or unseen; the bool support of what stays."""
+    """Undo what is out of ``reach`` (bool) or unseen; the bool support of what stays."""
     seen = np.abs(material.height - before.height) > SEEN_HEIGHT
     seen |= np.abs(material.gloss - before.gloss) > SEEN_GLOSS
     tolerance = np.float32(SEEN_ALBEDO) + np.float32(SEEN_ALBEDO_RATIO) * before.albedo
     for channel in range(3):
         seen |= np.abs(material.albedo[..., channel] - before.albedo[..., channel]) > tolerance[..., channel]
-    seen &= (reach > 0) & material.foreground
+    seen &= reach
     filled = cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8), borderValue=0)
-    support = (filled > 0) & (reach > 0) & material.foreground
+    support = (filled > 0) & reach
     _copy_maps(before, material, ~support)
     return np.asarray(support)
 

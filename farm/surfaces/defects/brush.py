@@ -34,6 +34,20 @@ def place(material: Material, rng: np.random.Generator, inset: float = 0.04) -> 
     return (column + 0.5) / size_px, (row + 0.5) / size_px
 
 
+def rim_point(material: Material, rng: np.random.Generator) -> tuple[Point, float]:
+    """A point on the rim of the part (the image border where the part fills it) and the direction of the rim there."""
+    size_px = material.size_px
+    beyond = int(not material.foreground.all())  # with a background, the image border is no rim
+    framed = np.pad(material.foreground.astype(np.uint8), 1, constant_values=beyond)
+    inner = cv2.erode(framed, np.ones((3, 3), np.uint8))[1:-1, 1:-1]
+    edge = np.flatnonzero(material.foreground & (inner == 0))
+    row, column = divmod(int(edge[rng.integers(len(edge))]), size_px)
+    soft = cv2.GaussianBlur(framed.astype(np.float32), (0, 0), max(1.5, size_px / 40), borderType=cv2.BORDER_REPLICATE)
+    down = soft[row + 2, column + 1] - soft[row, column + 1]
+    right = soft[row + 1, column + 2] - soft[row + 1, column]
+    return ((column + 0.5) / size_px, (row + 0.5) / size_px), float(np.arctan2(right, -down))
+
+
 def heading(material: Material, rng: np.random.Generator, aligned: float = 0.35) -> float:
     """A direction: along or across the grain in ``aligned`` of the draws, else any."""
     if chance(rng, aligned):
@@ -71,21 +85,25 @@ def fresh(material: Material, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(pale if chance(rng, 0.45 if grey < 0.45 else 0.1) else dark, np.float32)
 
 
+def nearest(where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column (H, W) of the pixel of ``where`` (bool, not empty) that is nearest to each pixel."""
+    _, labels = cv2.distanceTransformWithLabels(
+        (~where).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(where)
+    row_of, column_of = np.zeros(labels.max() + 1, np.int32), np.zeros(labels.max() + 1, np.int32)
+    row_of[labels[rows, columns]], column_of[labels[rows, columns]] = rows, columns
+    return row_of[labels], column_of[labels]
+
+
 def background_fill(material: Material) -> np.ndarray | None:
     """The albedo (H, W, 3) there would be with the part away: the background mirrored in; None if there is none."""
-    behind = ~material.foreground
-    if not behind.any():
+    clear = cv2.erode((~material.foreground).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if not clear.any():
         return None
-    size_px = material.size_px
-    _, labels = cv2.distanceTransformWithLabels(
-        material.foreground.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    row_of, column_of = np.zeros(labels.max() + 1, np.int32), np.zeros(labels.max() + 1, np.int32)
-    rows, columns = np.nonzero(behind)
-    row_of[labels[rows, columns]], column_of[labels[rows, columns]] = rows, columns
-    row, column = np.mgrid[:size_px, :size_px]
-    near_row, near_column = row_of[labels], column_of[labels]
-    far_row = np.clip(2 * near_row - row, 0, size_px - 1)
-    far_column = np.clip(2 * near_column - column, 0, size_px - 1)
-    usable = behind[far_row, far_column]
+    last = material.size_px - 1
+    row, column = np.mgrid[: last + 1, : last + 1]
+    near_row, near_column = nearest(clear)
+    far_row, far_column = np.clip(2 * near_row - row, 0, last), np.clip(2 * near_column - column, 0, last)
+    usable = clear[far_row, far_column]
     return material.albedo[np.where(usable, far_row, near_row), np.where(usable, far_column, near_column)]

@@ -21,8 +21,11 @@ def ribbon(size_px: int, path: np.ndarray, width: np.ndarray | float) -> np.ndar
     fine = 4 if size_px <= 256 else 2
     side_px = size_px * fine
     half = np.broadcast_to(np.asarray(width, np.float64) / 2, (len(path),))
+    half = np.maximum(half - 0.5 / side_px, 0)  # cv2 fills half a fine pixel beyond the outline
     normal = _normals(path) * half[:, None]
-    quads = np.stack([path[:-1] + normal[:-1], path[1:] + normal[1:], path[1:] - normal[1:], path[:-1] - normal[:-1]], 1)
+    quads = np.stack(
+        [path[:-1] + normal[:-1], path[1:] + normal[1:], path[1:] - normal[1:], path[:-1] - normal[:-1]], 1
+    )
     canvas = np.zeros((side_px, side_px), np.uint8)
     for quad in np.rint((quads * side_px - 0.5) * 2**SHIFT).astype(np.int32):
         cv2.fillConvexPoly(canvas, quad, 255, cv2.LINE_8, SHIFT)
@@ -58,7 +61,7 @@ def taper(rng: np.random.Generator, count: int, width: float, uneven: float = 0.
 
 
 def jagged(rng: np.random.Generator, start: Point, end: Point, rough: float, levels: int = 5) -> np.ndarray:
-    """A path (2^levels + 1, 2) between two points by midpoint displacement; ``rough`` is the first offset per length."""
+    """A path (2^levels + 1, 2) by midpoint displacement; ``rough`` is the first offset per length."""
     path = np.array([start, end], np.float64)
     offset = rough * float(np.hypot(*(path[1] - path[0])))
     for _ in range(levels):
@@ -70,11 +73,18 @@ def jagged(rng: np.random.Generator, start: Point, end: Point, rough: float, lev
 
 
 def crack(
-    rng: np.random.Generator, size_px: int, start: Point, angle: float, length: float, width: float, branches: int = 2
+    rng: np.random.Generator,
+    size_px: int,
+    start: Point,
+    angle: float,
+    length: float,
+    width: float,
+    branches: int = 2,
+    rough: float | None = None,
 ) -> np.ndarray:
     """A jagged line that thins out from ``start`` and throws ``branches`` thinner ones off its sides."""
     end = (start[0] + length * np.cos(angle), start[1] + length * np.sin(angle))
-    trunk = jagged(rng, start, end, rng.uniform(0.05, 0.16))
+    trunk = jagged(rng, start, end, rng.uniform(0.05, 0.16) if rough is None else rough)
     thin = np.linspace(1, rng.uniform(0.2, 0.6), len(trunk)) * np.clip(1 + rng.normal(0, 0.25, len(trunk)), 0.4, 2)
     cover = ribbon(size_px, trunk, width * thin)
     for _ in range(branches):
@@ -179,10 +189,14 @@ def polygon(rng: np.random.Generator, size_px: int, middle: Point, radius: float
     return np.asarray(cover, np.float32) / np.float32(255)
 
 
-def stripe(rng: np.random.Generator, size_px: int, middle: Point, angle: float, width: float, rough: float) -> np.ndarray:
+def stripe(
+    rng: np.random.Generator, size_px: int, middle: Point, angle: float, width: float, rough: float
+) -> np.ndarray:
     """A band right across the image through ``middle``, its edges wandering by ``rough`` widths."""
     x, y = grid(size_px)
-    across = (y - np.float32(middle[1])) * np.float32(np.cos(angle)) - (x - np.float32(middle[0])) * np.float32(np.sin(angle))
+    across = (y - np.float32(middle[1])) * np.float32(np.cos(angle)) - (x - np.float32(middle[0])) * np.float32(
+        np.sin(angle)
+    )
     field = np.float32(0.5) - np.abs(across) / np.float32(width)
     field += np.float32(rough) * fractal(rng, size_px, min(0.5 / width, size_px / 4), octaves=3)
     return cut(field, width)
