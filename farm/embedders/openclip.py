@@ -1,0 +1,121 @@
+"""Any open_clip image tower: a registered model name or a JSON file, with a registered tag or a local checkpoint.
+
+Preprocessing is the library's own (``open_clip.transform.image_transform``) done on tensors, whole batches at a time:
+resize antialiased on the host in uint8 (torch's kernel follows Pillow's: a pixel in a hundred differs by one level of
+255), crop or pad at the centre, normalise.
+"""
+
+import difflib
+import pickle
+from pathlib import Path
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, center_crop_or_pad
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms import functional as TF
+
+from farm.config import ComputeConfig, EmbedConfig
+from farm.embedders import Pixels, Vectors
+from farm.embedders.batches import DTYPES, embed
+from farm.errors import WeightsError
+
+
+class OpenClip:
+    """Embedder over the image tower of ``config.model`` with the weights ``config.pretrained``.
+
+    Weights are safetensors, or a file that torch loads with ``weights_only``; others raise ``WeightsError``, as do a
+    name or tag that open_clip does not know and weights that do not fit.
+    """
+
+    def __init__(self, config: EmbedConfig, compute: ComputeConfig) -> None:
+        assert config.model is not None  # EmbedConfig asks for both
+        assert config.pretrained is not None
+        self._batch_size, self._device, self._dtype = compute.batch_size, compute.device, DTYPES[compute.dtype]
+        self._model = _load(config.model, config.pretrained).to(self._device, self._dtype)
+        self._preprocess = PreprocessCfg(**self._model.visual.preprocess_cfg)  # type: ignore[union-attr, arg-type]
+        self.name = f"open_clip/{Path(config.model).stem}/{Path(config.pretrained).name}"
+        self.dim = int(self._encode(torch.zeros((1, 3, 8, 8), dtype=torch.uint8)).shape[1])
+
+    def __call__(self, images: Pixels) -> Vectors:
+        """(B, H, W, 3) uint8  ->  (B, D) float32 unit vectors."""
+        return embed(self._encode, images, self.dim, self._batch_size)
+
+    @torch.inference_mode()
+    def _encode(self, pixels_BCHW: Tensor) -> Tensor:
+        inputs = preprocess(pixels_BCHW, self._preprocess).to(self._device, self._dtype)
+        features: Tensor = self._model.encode_image(inputs)  # type: ignore[operator]
+        return features
+
+
+def preprocess(pixels_BCHW: Tensor, config: PreprocessCfg) -> Tensor:
+    """(B, 3, H, W) uint8 on the host  ->  float32 input of the tower, as open_clip's own transform makes it."""
+    target = (config.size, config.size) if isinstance(config.size, int) else tuple(config.size)
+    height, width = _resized(pixels_BCHW.shape[2], pixels_BCHW.shape[3], target, config.resize_mode)
+    filter_name = "bilinear" if config.interpolation == "bilinear" else "bicubic"
+    resized = F.interpolate(pixels_BCHW, (height, width), mode=filter_name, antialias=True)
+    fill = config.fill_color if config.resize_mode == "longest" else 0
+    cropped = center_crop_or_pad(resized, target, fill=fill)
+    normalised: Tensor = TF.normalize(cropped.float() / 255, config.mean, config.std)
+    return normalised
+
+
+def _resized(height: int, width: int, target: tuple[int, ...], mode: str) -> tuple[int, int]:
+    """The size before cropping: ``shortest`` covers the target, ``longest`` fits inside it, ``squash`` is it."""
+    if mode == "squash":
+        return target[0], target[1]
+    if mode == "shortest" and target[0] == target[1]:  # torchvision's rule: the long side is rounded down
+        short = min(height, width)
+        return int(target[0] * height / short), int(target[0] * width / short)
+    ratios = (height / target[0], width / target[1])
+    ratio = max(ratios) if mode == "longest" else min(ratios)
+    return round(height / ratio), round(width / ratio)
+
+
+def _load(model: str, pretrained: str) -> nn.Module:
+    name = _registered(model)
+    if not Path(pretrained).is_file():
+        _check_tag(name, pretrained)
+    try:
+        loaded: nn.Module = open_clip.create_model(
+            name, pretrained=pretrained, require_pretrained=True, weights_only=True
+        )
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{pretrained}: this checkpoint can run code when it is opened ({_first_line(error)}); "
+            "save its tensors as .safetensors and give that file"
+        ) from error
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"open_clip '{model}' with '{pretrained}' cannot be loaded: {_first_line(error)}; give a checkpoint of "
+            "this model as embed.pretrained (a local .safetensors file needs no network)"
+        ) from error
+    return loaded.eval()
+
+
+def _registered(model: str) -> str:
+    """The name under which open_clip knows ``model``, which may be the path of a JSON config."""
+    if Path(model).suffix == ".json":
+        if not Path(model).is_file():
+            raise WeightsError(f"{model}: no such file; give an open_clip model config as embed.model")
+        open_clip.add_model_config(model)
+        model = Path(model).stem
+    known = open_clip.list_models()
+    if model not in known:
+        near = difflib.get_close_matches(model, known, n=3, cutoff=0.3)
+        raise WeightsError(f"open_clip has no model '{model}'; the nearest names are {', '.join(near) or 'none'}")
+    return model
+
+
+def _check_tag(name: str, pretrained: str) -> None:
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained not in tags:
+        raise WeightsError(
+            f"open_clip '{name}': '{pretrained}' is neither a file nor one of its tags ({', '.join(tags) or 'none'}); "
+            "give a tag or a local .safetensors file as embed.pretrained"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

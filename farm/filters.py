@@ -1,0 +1,81 @@
+"""When an image is refused: one function a rule, in the order in which they are asked (card 000 section 5).
+
+Cheap pixel gates come first, then retrieval. ``near_duplicate`` and ``over_quota`` look at more than one row and are
+decided in ``farm.stages.judge.settle``. Every rule is written so that a value that is not a number is refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from farm.config import FilterConfig
+from farm.index import Calibration
+
+NEAR_DUPLICATE = "near_duplicate"
+OVER_QUOTA = "over_quota"
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What one made row is judged by; names and units as in ``rows.FACTS`` and ``rows.VERDICT``."""
+
+    objection: str
+    mean_change: float
+    changed_area: float
+    ssim_outside: float
+    score: float
+
+
+Rule = Callable[[RowFacts, FilterConfig, Calibration], bool]
+
+
+def unchanged(facts: RowFacts, settings: FilterConfig, _: Calibration) -> bool:
+    """The image differs too little from its source."""
+    return not facts.mean_change >= settings.min_mean_change
+
+
+def overdone(facts: RowFacts, settings: FilterConfig, _: Calibration) -> bool:
+    """The image differs too much from its source."""
+    return not facts.mean_change <= settings.max_mean_change
+
+
+def area_too_small(facts: RowFacts, settings: FilterConfig, _: Calibration) -> bool:
+    """Too few pixels changed to be a defect."""
+    return not facts.changed_area >= settings.min_changed_area
+
+
+def area_too_large(facts: RowFacts, settings: FilterConfig, _: Calibration) -> bool:
+    """So many pixels changed that it is another picture."""
+    return not facts.changed_area <= settings.max_changed_area
+
+
+def background_changed(facts: RowFacts, settings: FilterConfig, _: Calibration) -> bool:
+    """The image lost the structure of its source outside the mask."""
+    return not facts.ssim_outside >= settings.min_ssim_outside
+
+
+def irrelevant(facts: RowFacts, _: FilterConfig, calibration: Calibration) -> bool:
+    """The image is far from all normals: the paper's own criterion."""
+    return not facts.score >= calibration.low
+
+
+def no_visible_defect(facts: RowFacts, settings: FilterConfig, calibration: Calibration) -> bool:
+    """The image is as near to the normals as they are to each other, and hardly a pixel changed."""
+    return facts.score > calibration.high and facts.changed_area < settings.tiny_area
+
+
+RULES: tuple[tuple[str, Rule], ...] = (
+    ("unchanged", unchanged),
+    ("overdone", overdone),
+    ("area_too_small", area_too_small),
+    ("area_too_large", area_too_large),
+    ("background_changed", background_changed),
+    ("irrelevant", irrelevant),
+    ("no_visible_defect", no_visible_defect),
+)
+
+
+def first_objection(facts: RowFacts, settings: FilterConfig, calibration: Calibration) -> str:
+    """The reason to refuse a made row: the method's own objection, else the first rule that objects, else empty."""
+    if facts.objection:
+        return facts.objection
+    return next((reason for reason, objects in RULES if objects(facts, settings, calibration)), "")
