@@ -97,8 +97,8 @@ class Flow:
 
     def report(self) -> dict[str, Any]:
         """Write the ledger and the page; returns counts, metrics and where the page is."""
-        from farm.ledger import write_ledger
         from farm.report import build_report
+        from farm.run_ledger import write_ledger
 
         counts = write_ledger(self.folder)
         page = build_report(self.folder)

@@ -16,15 +16,15 @@ from farm.config import PoolConfig
 Report = Callable[[int, dict[str, int]], None]  # (units finished, counts so far)
 
 
-def add(dataset: Any, worker: type, pool: PoolConfig, batch_size: int | None, **arguments: Any) -> Any:
-    """One ``map_batches`` of ``worker`` on a fixed pool. Whole blocks where ``batch_size`` is None."""
+def add(dataset: Any, worker: type, pool: PoolConfig, most: int, **arguments: Any) -> Any:
+    """One ``map_batches`` of ``worker``, block by block, on a fixed pool that is no larger than the ``most`` blocks."""
     import ray.data
 
     return dataset.map_batches(
         worker,
         batch_format="pyarrow",
-        batch_size=batch_size,
-        compute=ray.data.ActorPoolStrategy(size=pool.actors),
+        batch_size=None,
+        compute=ray.data.ActorPoolStrategy(size=min(pool.actors, most)),
         fn_constructor_kwargs=arguments,
         num_cpus=pool.cpus,
         num_gpus=pool.gpus,
@@ -56,26 +56,26 @@ def run_units(dataset: Any, report: Report | None) -> dict[str, int]:
 
 def invert(run: Any, url: str, arm: str, blocks: Sequence[int], report: Report | None = None) -> dict[str, int]:
     """Invert the sources of ``blocks`` of ``arm``."""
-    dataset = add(units("block", blocks), workers.Invert, run.cluster.invert, 1, url=url, arm=arm)
+    dataset = add(units("block", blocks), workers.Invert, run.cluster.invert, len(blocks), url=url, arm=arm)
     return run_units(dataset, report)
 
 
 def generate(run: Any, url: str, shards: Sequence[int], report: Report | None = None) -> dict[str, int]:
     """Generate, embed and write ``shards``, streaming."""
-    dataset = add(units("shard", shards), workers.Generate, run.cluster.generate, 1, url=url)
-    dataset = add(dataset, workers.Embed, run.cluster.embed, None, url=url)
-    dataset = add(dataset, workers.Write, run.cluster.write, None, url=url)
+    dataset = add(units("shard", shards), workers.Generate, run.cluster.generate, len(shards), url=url)
+    dataset = add(dataset, workers.Embed, run.cluster.embed, len(shards), url=url)
+    dataset = add(dataset, workers.Write, run.cluster.write, len(shards), url=url)
     return run_units(dataset, report)
 
 
 def embed_normals(run: Any, url: str, blocks: Sequence[int], report: Report | None = None) -> dict[str, int]:
     """Embed the normals of ``blocks``."""
-    return run_units(add(units("block", blocks), workers.EmbedPhotos, run.cluster.embed, 1, url=url), report)
+    return run_units(add(units("block", blocks), workers.EmbedPhotos, run.cluster.embed, len(blocks), url=url), report)
 
 
 def judge(run: Any, url: str, shards: Sequence[int]) -> pa.Table:
     """Tentative verdicts on every row of ``shards`` (small columns only), in row order."""
-    dataset = add(units("shard", shards), workers.Judge, run.cluster.judge, 1, url=url)
+    dataset = add(units("shard", shards), workers.Judge, run.cluster.judge, len(shards), url=url)
     return pa.concat_tables(list(_tables(dataset))).sort_by("row")
 
 

@@ -36,7 +36,7 @@ def _set_data_context(cluster: ClusterConfig) -> None:
     context.print_on_execution_start = False
     context.target_max_block_size = 2**31 - 1  # a shard is one block, whatever its size
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # "progress bars disabled", every time
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # "progress bars disabled", each time
 
 
 def available() -> dict[str, float]:

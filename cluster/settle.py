@@ -4,7 +4,7 @@ FAISS runs in actors and in that task, which import no torch (decision 8); the d
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 
@@ -28,22 +28,18 @@ def settle_run(url: str, tentative: Batch) -> dict[str, int]:
     """Settle ``tentative`` (``rows.VERDICT``, all rows) over the whole run and commit the verdicts."""
     from farm.source_index import read_index
     from farm.stages.judge import Judge
+    from farm.stages.judge import settle as settle_rows
     from farm.stages.normals import NormalVectors
 
     folder = RunFolder(url)
     run = folder.run()
     ids, vectors = NormalVectors(folder, read_index(folder)).read()
     judge = Judge(run.filter, ids, vectors)
-    keep = tentative["keep"].astype(bool)
-    kept_rows = set(tentative["row"][keep].tolist())
-    columns = ["row", "embedding", "category", "defect"]
-    kept: list[Batch] = []
-    for table in folder.candidates(columns):
-        batch = to_batch(table)
-        chosen = np.isin(batch["row"], list(kept_rows))
-        kept.append({name: values[chosen] for name, values in batch.items()})
-    merged: Any = {name: np.concatenate([part[name] for part in kept]) for name in columns}
-    final = judge.settle(tentative, merged["embedding"], merged["category"], merged["defect"])
-    folder.write_json(folder.verdict_name("calibration.json"), judge.calibration_card())
+    kept = tentative["row"][tentative["keep"].astype(bool)]
+    parts = [to_batch(table) for table in folder.candidates(["row", "embedding", "category", "defect"])]
+    embeddings = np.concatenate([part["embedding"][np.isin(part["row"], kept)] for part in parts])
+    category, defect = (np.concatenate([part[name] for part in parts]) for name in ("category", "defect"))
+    final = settle_rows(run.filter, tentative, embeddings, category, defect)
+    folder.write_json(folder.verdict_name("calibration.json"), asdict(judge.calibration))
     folder.write_table(folder.verdict_name("verdicts.parquet"), to_table(final, VERDICT))
     return {name: int((final["verdict"] == name).sum()) for name in ("kept", "refused", "failed")}

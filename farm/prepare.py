@@ -8,7 +8,7 @@ from farm import provenance
 from farm.config import Run
 from farm.datasets import load_photos
 from farm.datasets.photo import PhotoSet
-from farm.diffusion.weights import model_fingerprint
+from farm.diffusion.weights import fingerprint as model_fingerprint
 from farm.errors import RunError
 from farm.ids import fingerprint
 from farm.plan import Plan, plan_fingerprint

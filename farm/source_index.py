@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from farm.datasets.photo import Photo, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto
+from farm.errors import RunError
 from farm.parts import from_parquet, to_parquet
 from farm.run_folder import RunFolder
 
@@ -39,12 +40,16 @@ def read_index(folder: RunFolder) -> PhotoSet:
         if row["status"] == "used":
             members[row["split"]].append(_KINDS[row["split"]](**{field: row[field] for field in _FIELDS}))
     refused = tuple(RefusedPhoto(row["path"], row["reason"]) for row in rows if row["status"] == "refused")
-    return PhotoSet(
+    photos = PhotoSet(
         train=tuple(members["train"]),  # type: ignore[arg-type]
         shots=tuple(members["few_shot"]),  # type: ignore[arg-type]
         test=tuple(members["test"]),  # type: ignore[arg-type]
         refused=refused,
         category=rows[0]["category"],
         licence=rows[0]["licence"],
-        fingerprint=rows[0]["fingerprint"],
     )
+    if photos.fingerprint != rows[0]["fingerprint"]:
+        raise RunError(
+            f"{folder.store.url(NAME)}: its photographs do not give its fingerprint; delete it and run again"
+        )
+    return photos

@@ -13,7 +13,7 @@ from farm.errors import FarmError
 from farm.images import decode_image, decode_mask
 from farm.parts import from_parquet, to_batch
 from farm.plan import Plan
-from farm.rows import names, PLANNED
+from farm.rows import PLANNED, names
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
@@ -125,9 +125,9 @@ def _verdicts(folder: RunFolder, found: Found) -> None:
     verdicts = to_batch(folder.verdicts())
     counts = Counter(verdicts["verdict"].tolist())
     found.counts.update({name: counts.get(name, 0) for name in ("kept", "refused")})
-    rows = verdicts["row"]
-    if len(np.unique(rows)) != len(rows) or len(rows) != found.counts["made"] + found.counts["failed"]:
-        found.add(f"verdicts: {len(rows)} for {found.counts['made'] + found.counts['failed']} rows; judge the run again")
+    rows, there = verdicts["row"], found.counts["made"] + found.counts["failed"]
+    if len(np.unique(rows)) != len(rows) or len(rows) != there:
+        found.add(f"verdicts: {len(rows)} for {there} rows; delete verdicts/ and run the config again")
     if counts.get("failed", 0) != found.counts["failed"]:
         found.add(f"verdicts: {counts.get('failed', 0)} failed, but the parts hold {found.counts['failed']}")
     if ((verdicts["verdict"] != "kept") & (verdicts["reason"] == "")).any():

@@ -73,11 +73,11 @@ def _shared_memory() -> tuple[bool, str]:
 
 def _weights() -> tuple[bool, str]:
     from farm.config import ModelConfig
-    from farm.diffusion.weights import model_fingerprint
+    from farm.diffusion.weights import fingerprint
     from farm.errors import FarmError
 
     try:
-        return True, f"embedded diffusion model {model_fingerprint(ModelConfig())}"
+        return True, f"embedded diffusion model {fingerprint(ModelConfig())}"
     except FarmError as error:
         return False, str(error)
 

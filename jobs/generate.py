@@ -11,7 +11,7 @@ from jobs.common import config_options, open_run, progress
 def command(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """The phases up to the verdicts; done shards are skipped."""
     from cluster.flow import Flow
-    from farm.ledger import write_ledger
+    from farm.run_ledger import write_ledger
 
     flow = Flow(open_run(config, overrides), progress(as_json))
     flow.invert()

@@ -10,9 +10,9 @@ from jobs.cli import emit, run_command
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(run: str, as_json: bool) -> None:
     """Derived files only: they can be written again at any time."""
-    from farm.ledger import write_ledger
     from farm.report import build_report
     from farm.run_folder import RunFolder
+    from farm.run_ledger import write_ledger
 
     folder = RunFolder(run)
     counts = write_ledger(folder)

@@ -1,0 +1,49 @@
+"""The stages of a run called one after the other in this process: what the Ray pipeline must equal byte for byte."""
+
+import numpy as np
+
+from cluster.settle import settle_run
+from farm.config import Run
+from farm.diffusion.backbone import load_backbone
+from farm.diffusion.inversion import Inverter
+from farm.embedders import load_embedder
+from farm.parts import to_batch, to_table
+from farm.prepare import prepare
+from farm.rows import VERDICT
+from farm.source_index import read_index
+from farm.stages.embed import Embed
+from farm.stages.generate import Generate
+from farm.stages.invert import InversionBlocks, Invert, needs_inversion
+from farm.stages.judge import Judge
+from farm.stages.normals import NormalVectors
+from farm.stages.sources import Sources
+from farm.stages.write import Write
+
+
+def run_in_a_loop(run: Run) -> None:
+    """Generate and judge ``run`` without Ray."""
+    folder, plan = prepare(run)
+    photos, model = read_index(folder), folder.fingerprints()["model"]
+    blocks = {}
+    for arm, method in zip(run.arm_names(), run.methods, strict=True):
+        if needs_inversion(method):
+            blocks[arm] = InversionBlocks(folder, plan, arm, model)
+            sources = Sources(run, photos)
+            inverter = Inverter(load_backbone(run.model, run.compute), method.steps, method.fixed_point, 4)
+            stage = Invert(run, lambda name, sources=sources: sources.source(name)[0], inverter)
+            for block in range(len(blocks[arm])):
+                blocks[arm].write(block, *stage.block(blocks[arm].photos(block)), {})
+    generate = Generate(run, photos, plan, lambda arm, photo: blocks[arm].trajectory(photo))
+    embedder = load_embedder(run.embed, run.compute)
+    embed, write = Embed(embedder), Write(folder, plan)
+    for shard in reversed(range(plan.shard_count)):
+        batch, _ = generate.shard(shard)
+        batch["embedding"] = embed.vectors(batch["image_png"], batch["sample_id"])
+        write.commit(shard, batch, {})
+    normals = NormalVectors(folder, photos)
+    for block in range(len(normals)):
+        normals.embed(block, run, embedder)
+    judge = Judge(run.filter, *normals.read())
+    verdicts = [judge.judge(to_batch(table)) for table in folder.candidates()]
+    merged = {name: np.concatenate([part[name] for part in verdicts]) for name in verdicts[0]}
+    settle_run(run.output, to_batch(to_table(merged, VERDICT)))
