@@ -1,0 +1,65 @@
+"""Real photographs: one file a layout, each giving a ``PhotoSet``. Adding one: a file and a case in ``load_photos``."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from farm.config import DataConfig
+from farm.datasets import folder, mvtec, textile
+from farm.datasets.gather import read_bytes
+from farm.datasets.photo import Photo, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto
+from farm.errors import DataError
+from farm.images import Pixels, decode_image, decode_mask, resize_image, resize_mask
+
+__all__ = [
+    "Photo",
+    "PhotoSet",
+    "RefusedPhoto",
+    "ShotPhoto",
+    "TestPhoto",
+    "TrainPhoto",
+    "load_photos",
+    "read_mask",
+    "read_photo",
+]
+
+
+def load_photos(config: DataConfig) -> PhotoSet:
+    """The photographs that ``config`` names, split, each checked by its header and hashed.
+
+    Raises ``DataError`` for a folder that is missing or laid out otherwise, a defect or few-shot list that is not
+    there, too many bad files (the first 20 with reasons), or a picture in two splits.
+    """
+    match config.kind:
+        case "mvtec":
+            return mvtec.load(config)
+        case "folder":
+            return folder.load(config)
+        case "textile":
+            return textile.load(config)
+
+
+def read_photo(photo: Photo, size_px: int, max_megapixels: float = 50.0) -> Pixels:
+    """uint8 (size_px, size_px, 3) sRGB. Raises ``DataError`` if it cannot be decoded or is not what was loaded."""
+    data = read_bytes(Path(photo.path), None, max_megapixels)
+    if hashlib.sha256(data).hexdigest() != photo.sha256:
+        raise DataError(
+            f"{photo.path}: the file has changed since the photographs were loaded; put the old one back or start anew"
+        )
+    image = decode_image(data, photo.path, max_megapixels)
+    height, width = (side - textile.border_px(photo) for side in image.shape[:2])
+    return resize_image(image[:height, :width], size_px)
+
+
+def read_mask(photo: Photo, size_px: int, max_megapixels: float = 50.0) -> Pixels:
+    """uint8 (size_px, size_px) in {0, 1}: the photograph's defect, all 0 for a good one.
+
+    Raises ``DataError`` for a defect without a mask, or a mask that cannot be decoded.
+    """
+    if photo.defect is None:
+        return np.zeros((size_px, size_px), np.uint8)
+    if photo.mask_path is None:
+        raise DataError(f"{photo.path}: shows '{photo.defect}' but has no mask; only image-level numbers can be had")
+    mask = decode_mask(read_bytes(Path(photo.mask_path), None, max_megapixels), photo.mask_path, max_megapixels)
+    return resize_mask(mask, size_px)

@@ -1,0 +1,200 @@
+"""What a layout found → a ``PhotoSet``: capped, each file checked by its header, bad ones refused with a reason.
+
+All that differs between layouts is where things lie; what a good photograph and a good mask are is told here alone.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from farm.config import DataConfig
+from farm.datasets.photo import SHOWN, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto, photo_id
+from farm.datasets.tree import evenly, is_inside
+from farm.errors import DataError
+from farm.images import decode_mask, image_size
+
+Split = Literal["train", "shots", "test"]
+
+BYTES_PER_PIXEL, BYTES_BESIDE = 8, 1_000_000  # 16-bit RGBA uncompressed, and room for metadata
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that a layout takes for a photograph; ``mask`` is where its mask must lie, None if the set has none."""
+
+    path: Path
+    relative: str
+    split: Split
+    defect: str | None
+    group: str
+    mask: Path | None = None
+
+
+def gather(
+    config: DataConfig, root: Path, found: Sequence[Found], licence: str, refused: Iterable[RefusedPhoto] = ()
+) -> PhotoSet:
+    """The photographs of ``found`` that are fit for use, at most ``max_train`` and ``max_test`` for each class.
+
+    ``refused`` holds what the layout itself refused. Raises ``DataError`` if more than ``max_bad_fraction`` of all is
+    refused, if no normal photograph is left to learn from, or if two splits share a picture.
+    """
+    bad = list(refused)
+    capped = _capped(found, config)
+    total = len(capped) + len(bad)
+    photos: dict[Split, list[dict[str, Any]]] = {"train": [], "shots": [], "test": []}
+    for item in capped:
+        try:
+            photos[item.split].append(_checked(item, config, root))
+        except DataError as error:
+            bad.append(RefusedPhoto(str(item.path), str(error)))
+    _hold_bad(bad, total, config, root)
+    if not photos["train"]:
+        raise DataError(f"{root}: no normal photograph to learn from; put defect-free pictures there")
+    return PhotoSet(
+        train=tuple(TrainPhoto(**fields) for fields in photos["train"]),
+        shots=tuple(ShotPhoto(**fields) for fields in photos["shots"]),
+        test=tuple(TestPhoto(**fields) for fields in photos["test"]),
+        refused=tuple(bad),
+        category=config.category,
+        licence=licence,
+    )
+
+
+def few_shots(found: Sequence[Found], config: DataConfig, root: Path) -> tuple[list[Found], list[RefusedPhoto]]:
+    """``found`` with the few-shot photographs moved from the split ``test`` to ``shots``, as ``few_shot`` says.
+
+    A list file names them, one path below the root a line; ``third`` takes of each defect, in order, whole groups
+    until floor(n / 3) photographs (at least one) are reached; ``none`` takes none. Lines that leave the root are
+    refused. Raises ``DataError`` for a list that is not there or names what is no photograph of a defect.
+    """
+    defective = [item for item in found if item.defect is not None]
+    refused: list[RefusedPhoto] = []
+    if config.few_shot == "none":
+        chosen: set[str] = set()
+    elif config.few_shot == "third":
+        chosen = {relative for defect in {item.defect for item in defective} for relative in _third(defective, defect)}
+    else:
+        chosen, refused = _listed(found, config, root)
+    return [replace(item, split="shots") if item.relative in chosen else item for item in found], refused
+
+
+def _third(found: Sequence[Found], defect: str | None) -> list[str]:
+    items = [item for item in found if item.defect == defect]
+    wanted, taken = max(1, len(items) // 3), list[str]()
+    for group in dict.fromkeys(item.group for item in items):
+        if len(taken) >= wanted:
+            break
+        taken += [item.relative for item in items if item.group == group]
+    return taken
+
+
+def _listed(found: Sequence[Found], config: DataConfig, root: Path) -> tuple[set[str], list[RefusedPhoto]]:
+    where = root / config.few_shot
+    if not is_inside(where, root) or not where.is_file():
+        raise DataError(
+            f"{where}: the list of few-shot photographs is not there; write one (a path below {root} a line), or set "
+            "data.few_shot to 'third' (the first third of each defect) or 'none'"
+        )
+    lines = [line.strip() for line in where.read_text(encoding="utf-8", errors="replace").splitlines()]
+    entries = [line for line in dict.fromkeys(lines) if line and not line.startswith("#")]
+    refused = [
+        RefusedPhoto(entry, f"{where.name}: {entry}: leaves {root}; name photographs below it")
+        for entry in entries
+        if Path(entry).is_absolute() or not is_inside(root / entry, root)
+    ]
+    inside = {Path(entry).as_posix() for entry in entries} - {Path(bad.path).as_posix() for bad in refused}
+    defects = {item.relative for item in found if item.defect is not None}
+    wrong = sorted(entry for entry in inside - defects if not _left_out(root / entry, found, config))
+    if wrong:
+        raise DataError(
+            f"{where}: {len(wrong)} line(s) name no photograph of a defect: {', '.join(wrong[:SHOWN])}. Each line is "
+            f"a path below {root}, e.g. {min(defects, default='test/scratch/000.png')}"
+        )
+    return inside & defects, refused
+
+
+def _left_out(path: Path, found: Sequence[Found], config: DataConfig) -> bool:
+    """Whether the path is a photograph of a defect that ``data.defects`` does not select."""
+    read = {item.path.parent for item in found}
+    return config.defects is not None and path.is_file() and path.parent not in read
+
+
+def _capped(found: Sequence[Found], config: DataConfig) -> list[Found]:
+    """At most ``max_train`` normals and ``max_test`` test photographs of each class; few-shot ones all stay."""
+    limits = {"train": config.max_train, "shots": None, "test": config.max_test}
+    classes = dict.fromkeys((item.split, item.defect) for item in found)
+    return [
+        item
+        for split, defect in classes
+        for item in evenly([item for item in found if (item.split, item.defect) == (split, defect)], limits[split])
+    ]
+
+
+def _checked(item: Found, config: DataConfig, root: Path) -> dict[str, Any]:
+    """The fields of the photograph; ``DataError`` with the reason if it or its mask cannot be used."""
+    data = read_bytes(item.path, root, config.max_megapixels)
+    size = image_size(data, item.relative, config.max_megapixels)
+    if item.mask is not None:
+        _check_mask(item.mask, size, config, root)
+    return {
+        "photo_id": photo_id(config.category, item.relative),
+        "path": str(item.path),
+        "relative": item.relative,
+        "category": config.category,
+        "defect": item.defect,
+        "mask_path": None if item.mask is None else str(item.mask),
+        "group": item.group,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def _check_mask(mask: Path, size: tuple[int, int], config: DataConfig, root: Path) -> None:
+    where = mask.relative_to(root).as_posix()
+    if not mask.exists():
+        raise DataError(f"{where}: the mask is missing; draw it, or remove the photograph")
+    data = read_bytes(mask, root, config.max_megapixels)
+    found = image_size(data, where, config.max_megapixels)
+    if found != size:
+        raise DataError(
+            f"{where}: the mask has {found[1]} x {found[0]} px but its photograph {size[1]} x {size[0]}; "
+            "a mask must have its photograph's size"
+        )
+    if not decode_mask(data, where, config.max_megapixels).any():
+        raise DataError(
+            f"{where}: the mask is empty (no pixel above 127); mark the defect with 255, or move the photograph to good"
+        )
+
+
+def read_bytes(path: Path, root: Path | None, max_megapixels: float) -> bytes:
+    """The bytes of a regular file inside ``root``, if no larger than a picture may be; ``DataError`` otherwise."""
+    where = str(path) if root is None else path.relative_to(root).as_posix()
+    if root is not None and not is_inside(path, root):
+        raise DataError(f"{where}: is a link that leaves {root}; copy the file instead")
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "is missing or not a regular file"
+        raise DataError(f"{where}: {what}; pictures lie directly in the folder of their class")
+    limit = int(max_megapixels * 1e6 * BYTES_PER_PIXEL) + BYTES_BESIDE
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror}); mend its permissions") from error
+    if len(data) > limit:
+        raise DataError(
+            f"{where}: is larger than {limit / 1e6:.0f} MB, the most that {max_megapixels:g} megapixels can take. "
+            "Make the picture smaller or raise data.max_megapixels"
+        )
+    return data
+
+
+def _hold_bad(bad: Sequence[RefusedPhoto], total: int, config: DataConfig, root: Path) -> None:
+    """Raise ``DataError`` with the first reasons if too large a share of the photographs is refused."""
+    if not bad or len(bad) / total <= config.max_bad_fraction:
+        return
+    lines = [one.reason for one in bad[:SHOWN]] + ([f"and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else [])
+    raise DataError(
+        f"{root}: {len(bad)} of {total} photographs cannot be used; at most {config.max_bad_fraction:.1%} may be bad. "
+        "Mend or remove them, or raise data.max_bad_fraction\n  " + "\n  ".join(lines)
+    )

@@ -1,0 +1,152 @@
+"""The generating stage with small real methods: row independence, failure of a row is a row."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from farm.config import Run
+from farm.datasets import load_photos
+from farm.errors import RowError, RunError
+from farm.images import decode_image, decode_mask
+from farm.methods import Made, Request
+from farm.parts import to_batch
+from farm.plan import Plan
+from farm.rows import ENCODED, check
+from farm.run_folder import RunFolder
+from farm.stages.generate import Generate
+from farm.stages.write import Write
+from tests.photos import make_run, make_tree
+
+
+class Darken:
+    """Halves the pixels in the mask; raises or complains for the seeds it is told to."""
+
+    needs_trajectory = False
+
+    def __init__(self, raises: frozenset[int] = frozenset(), complains: frozenset[int] = frozenset()) -> None:
+        self.raises, self.complains, self.sizes = raises, complains, list[int]()
+
+    def __call__(self, request: Request) -> Made:
+        self.sizes.append(len(request.seed))
+        if self.raises & set(request.seed.tolist()):
+            raise RuntimeError("CUDA error: device-side assert")
+        image = np.where(request.mask[..., None] > 0, request.source // 2, request.source)
+        count = len(image)
+        return Made(
+            image=image,
+            label=request.mask,
+            evaluations=np.full(count, 7, np.int32),
+            background_error=np.zeros(count, np.float32),
+            objection=("",) * count,
+            error=tuple("not finite" if int(seed) in self.complains else "" for seed in request.seed),
+        )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tree(tmp_path_factory.mktemp("plates"))
+
+
+def stage(run: Run, method: Any | None = None) -> Generate:
+    photos = load_photos(run.data)
+
+    def none(arm: str, photo: str) -> Any:
+        raise RunError(f"no trajectory of {photo} for {arm}")
+
+    made = Generate(run, photos, Plan(run, photos, "m"), none)
+    if method is not None:
+        made._methods = dict.fromkeys(run.arm_names(), method)
+    return made
+
+
+def planned(made: Generate, count: int = 6) -> list[dict[str, Any]]:
+    return [made.plan.row(number) for number in range(count)]
+
+
+def test_a_shard_keeps_the_contract_and_the_order(root: Path, tmp_path: Path) -> None:
+    made = stage(make_run(root, tmp_path))
+    batch, costs = made.shard(1)
+    batch["embedding"] = np.zeros((4, 3), np.float32)
+    check(batch, ENCODED, "test")
+    assert batch["row"].tolist() == [4, 5, 6, 7]
+    assert costs["rules"]["rows"] == 4
+
+
+@pytest.mark.parametrize("size", [1, 3, 6])
+def test_rows_made_alone_or_together_are_byte_equal(root: Path, tmp_path: Path, size: int) -> None:
+    made = stage(make_run(root, tmp_path))
+    together, _ = made.make(planned(made))
+    for start in range(0, 6, size):
+        part, _ = made.make(planned(made)[start : start + size][::-1])
+        for name in ("image_png", "label_png", "mask_png", "source_png"):
+            assert part[name][::-1].tolist() == together[name][start : start + size].tolist()
+
+
+def test_every_batch_has_the_fixed_size(root: Path, tmp_path: Path) -> None:
+    method = Darken()
+    made = stage(make_run(root, tmp_path), method)
+    made.make(planned(made, 6))
+    assert method.sizes == [4, 4]
+
+
+def test_a_row_that_raises_fails_alone_with_stage_and_message(root: Path, tmp_path: Path) -> None:
+    run = make_run(root, tmp_path)
+    seeds = [row["seed"] for row in planned(stage(run))]
+    whole, _ = stage(run, Darken()).make(planned(stage(run)))
+    batch, _ = stage(run, Darken(raises=frozenset({seeds[2]}))).make(planned(stage(run)))
+    assert batch["status"].tolist() == ["made", "made", "failed", "made", "made", "made"]
+    assert batch["error"][2] == "rules: RuntimeError: CUDA error: device-side assert"
+    assert batch["image_png"][2] == b""
+    others = [0, 1, 3, 4, 5]
+    assert batch["image_png"][others].tolist() == whole["image_png"][others].tolist()
+
+
+def test_a_row_that_complains_fails_and_keeps_its_cost(root: Path, tmp_path: Path) -> None:
+    run = make_run(root, tmp_path)
+    seeds = [row["seed"] for row in planned(stage(run))]
+    batch, _ = stage(run, Darken(complains=frozenset({seeds[0]}))).make(planned(stage(run)))
+    assert (batch["status"][0], batch["error"][0]) == ("failed", "rules: DataError: not finite")
+    assert batch["evaluations"].tolist() == [7] * 6
+
+
+def test_a_missing_trajectory_fails_the_row(root: Path, tmp_path: Path) -> None:
+    method = Darken()
+    method.needs_trajectory = True  # type: ignore[misc]
+    made = stage(make_run(root, tmp_path), method)
+    batch, _ = made.make(planned(made, 2))
+    assert batch["status"].tolist() == ["failed", "failed"]
+    assert batch["error"][0].startswith("source: RunError: no trajectory of")
+
+
+def test_facts_say_what_changed(root: Path, tmp_path: Path) -> None:
+    batch, _ = stage(make_run(root, tmp_path), Darken()).make(planned(stage(make_run(root, tmp_path)), 1))
+    image, source = (decode_image(batch[name][0], name) for name in ("image_png", "source_png"))
+    mask = decode_mask(batch["mask_png"][0], "mask")
+    assert np.array_equal(image[mask == 0], source[mask == 0])
+    change = np.abs(image.astype(float) - source).mean()
+    assert batch["mean_change"][0] == pytest.approx(change, rel=1e-4)
+    assert batch["changed_area"][0] == pytest.approx(mask.mean(), rel=0.02)
+    assert batch["ssim_outside"][0] > 0.99
+
+
+def test_write_commits_part_then_marker_and_refuses_half_a_shard(root: Path, tmp_path: Path) -> None:
+    run = make_run(root, tmp_path / "run")
+    made, folder = stage(run), RunFolder(run.output)
+    write = Write(folder, made.plan)
+    batch, _ = made.shard(0)
+    batch["embedding"] = np.ones((4, 3), np.float32)
+    half = {name: values[:2] for name, values in batch.items()}
+    with pytest.raises(
+        RowError, match=r"write shard 0: got 2 rows where the plan has 4 \(0 to 3\); nothing was written"
+    ):
+        write.commit(0, half, {})
+    assert not folder.is_done(0)
+    shuffled = {name: values[[2, 0, 3, 1]] for name, values in batch.items()}
+    assert write.commit(0, shuffled, {"generate_s": 1.0}) == {"shard": 0, "rows": 4, "made": 4, "failed": 0}
+    marker = folder.done(0)
+    assert (marker["first"], marker["stop"], marker["plan"]) == (0, 4, made.plan.fingerprint)
+    back = to_batch(folder.read_shard(0))
+    assert back["row"].tolist() == [0, 1, 2, 3]
+    assert back["image_png"].tolist() == batch["image_png"].tolist()
