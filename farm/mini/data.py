@@ -1,0 +1,150 @@
+"""The training pictures of the embedded models: rendered pairs in shards on disk, and the textile photographs.
+
+A shard is a function of its seeds, so a pool that was cut off is completed, never doubled. Captions stay true under
+a horizontal flip; no other change of geometry is made to a rendered picture.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from farm.ids import generator
+from farm.mini.recipe import PoolRecipe
+
+TEXTILE_SURFACE = "grey felt textile"
+TEXTILE = {
+    "nominal": "a photo of grey felt textile",
+    "local": "a photo of grey felt textile with a local fault",
+    "global": "a photo of grey felt textile with a global fault",
+}
+Render = Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pictures in memory: (N, H, W, 3) uint8, their captions, and whether each shows a defect."""
+
+    images: np.ndarray
+    captions: list[str]
+    surfaces: list[str]
+    defective: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+def fill_pool(folder: Path, recipe: PoolRecipe, render: Render) -> None:
+    """Render what is missing of the pool: one ``pairs-<first seed>.npz`` a shard, then those of the focus."""
+    folder.mkdir(parents=True, exist_ok=True)
+    first = recipe.first_seed
+    for surface, pairs in ((None, recipe.pairs), *((name, recipe.focus_pairs) for name in recipe.focus)):
+        for start in range(0, pairs, recipe.shard_pairs):
+            seeds = np.arange(first + start, first + min(start + recipe.shard_pairs, pairs))
+            _fill_shard(folder / f"pairs-{first + start:09d}.npz", seeds, recipe.size_px, surface, render)
+        first += pairs
+
+
+def _fill_shard(path: Path, seeds: np.ndarray, size_px: int, surface: str | None, render: Render) -> None:
+    if path.exists() or len(seeds) == 0:
+        return
+    made = render(seeds, size_px=size_px, surface=surface)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(
+            file,
+            normal=np.asarray(made["normal"]),
+            image=np.asarray(made["image"]),
+            normal_caption=np.array(made["normal_caption"]),
+            caption=np.array(made["caption"]),
+            surface=np.array(made["surface"]),
+            defect=np.array([name or "" for name in made["defect"]]),
+        )
+    os.replace(part, path)
+
+
+def load_pool(folder: Path, recipe: PoolRecipe) -> Pool:
+    """All shards in ``folder`` and, where the recipe says so, the textile photographs; normals and defects alike."""
+    images, captions, surfaces, defective = [], list[str](), list[str](), list[bool]()
+    for path in sorted(folder.glob("pairs-*.npz")):
+        with np.load(path, allow_pickle=False) as shard:
+            names = [str(name) for name in shard["surface"]]
+            for column, caption in (("normal", "normal_caption"), ("image", "caption")):
+                images.append(shard[column])
+                captions += [str(text) for text in shard[caption]]
+                surfaces += names
+            defective += [False] * len(names) + [bool(name) for name in shard["defect"]]
+    if recipe.textile:
+        photographs = list(read_textile(recipe.size_px))
+        images.append(np.stack([photograph for photograph, _ in photographs]))
+        captions += [TEXTILE[kind] for _, kind in photographs]
+        surfaces += [TEXTILE_SURFACE] * len(photographs)
+        defective += [kind != "nominal" for _, kind in photographs]
+    return Pool(np.concatenate(images), captions, surfaces, np.array(defective))
+
+
+def read_textile(size_px: int) -> Iterator[tuple[np.ndarray, str]]:
+    """The textile photographs that may be learned from: normals 0 to 499, the first third of each fault.
+
+    Each is shrunk whole; every normal also gives one native-scale crop. The white border is cut off.
+    """
+    from conformal_clip_data import global_dir, local_dir, nominal_dir
+
+    for kind, folder, count in (
+        ("nominal", nominal_dir(), 500),
+        ("local", local_dir(), 166),
+        ("global", global_dir(), 166),
+    ):
+        for index, path in enumerate(sorted(Path(folder).glob("*.jpg"))[:count]):
+            photograph = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)[:248, :248]
+            yield cv2.resize(photograph, (size_px, size_px), interpolation=cv2.INTER_AREA), kind
+            if kind == "nominal":
+                top, left = generator(index, "textile crop").integers(0, 248 - size_px, size=2)
+                yield photograph[top : top + size_px, left : left + size_px], kind
+
+
+def draw_crops(pool: Pool, count: int, crop_px: int, draw: torch.Generator) -> Tensor:
+    """(count, 3, crop, crop) float32 in [-1, 1]: random pictures, places and turns; for training without captions."""
+    high = pool.images.shape[1] - crop_px + 1
+    which = torch.randint(len(pool), (count,), generator=draw).tolist()
+    places = torch.randint(high, (count, 2), generator=draw).tolist()
+    turns = torch.randint(8, (count,), generator=draw).tolist()
+    crops = []
+    for index, (top, left), turn in zip(which, places, turns, strict=True):
+        crop = np.rot90(pool.images[index, top : top + crop_px, left : left + crop_px], turn % 4)
+        crops.append(crop[:, ::-1] if turn >= 4 else crop)
+    return to_tensor(np.stack(crops))
+
+
+def focused(pool: Pool, focus: tuple[str, ...]) -> np.ndarray:
+    """Indices of the pool's pictures of ``focus`` and of the textile photographs; all where there is no focus."""
+    wanted = {*focus, TEXTILE_SURFACE}
+    return np.array([index for index, name in enumerate(pool.surfaces) if not focus or name in wanted])
+
+
+def draw_rows(pool: Pool, among: np.ndarray, count: int, draw: torch.Generator) -> Tensor:
+    """(count,) indices out of ``among``, half of them defective in expectation."""
+    good, bad = among[~pool.defective[among]], among[pool.defective[among]]
+    sides = torch.rand(count, generator=draw) < 0.5
+    places = torch.rand(count, generator=draw)
+    rows = [
+        (bad if side and len(bad) else good)[int(place * len(bad if side and len(bad) else good))]
+        for side, place in zip(sides.tolist(), places.tolist(), strict=True)
+    ]
+    return torch.tensor(rows)
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [-1, 1], channels last in memory."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def to_uint8(x_BCHW: Tensor) -> np.ndarray:
+    """The way back: [-1, 1] -> (B, H, W, 3) uint8."""
+    return x_BCHW.float().add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()

@@ -1,0 +1,57 @@
+"""The noise predictor and its text encoder, trained together on cached latents.
+
+Loss: epsilon prediction (Ho et al. 2020, Eq. (14)) weighted by min-SNR-gamma (Hang et al. 2023, arXiv 2303.09556,
+section 3.4): w = min(SNR, gamma) / SNR for an epsilon loss.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from farm.mini.data import Pool, draw_rows, focused
+from farm.mini.networks import build_scheduler, build_text_encoder, build_unet
+from farm.mini.recipe import Recipe
+
+
+class UnetTask:
+    """Predict the noise in a latent from its caption."""
+
+    name = "unet"
+
+    def __init__(self, recipe: Recipe, pool: Pool, latents: Tensor, ids_of: dict[str, Tensor], vocabulary: int) -> None:
+        """``latents``: scaled to unit variance; ``ids_of``: token ids of every caption, and of ""."""
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.pool, self.latents, self.ids_of = recipe.unet, pool, latents, ids_of
+        self.among = focused(pool, recipe.pool.focus)
+        unet = build_unet(recipe.unet, latents.shape[1], recipe.pool.size_px).to(memory_format=torch.channels_last)
+        text = build_text_encoder(recipe.unet, vocabulary)
+        self.networks = nn.ModuleDict({"unet": unet, "text_encoder": text})
+        self.abar = build_scheduler().alphas_cumprod
+
+    def groups(self, lr: float) -> list[dict[str, object]]:
+        """One group: every weight at the same rate."""
+        return [{"params": list(self.networks.parameters()), "lr": lr}]
+
+    def loss(self, _step: int, draw: torch.Generator) -> dict[str, Tensor]:
+        """Weighted squared error of the predicted noise."""
+        rows = draw_rows(self.pool, self.among, self.recipe.loop.batch_size, draw)
+        x0 = self.latents[rows].float()
+        noise = torch.randn(x0.shape, generator=draw)
+        t = torch.randint(len(self.abar), (len(rows),), generator=draw)
+        abar = self.abar[t].view(-1, 1, 1, 1)
+        x = abar.sqrt() * x0 + (1 - abar).sqrt() * noise
+        dropped = torch.rand(len(rows), generator=draw) < self.recipe.drop_caption
+        captions = ["" if drop else self.pool.captions[row] for row, drop in zip(rows.tolist(), dropped, strict=True)]
+        predicted = self.networks["unet"](x, t, self._embed(captions)).sample.float()
+        error = (predicted - noise).square().mean(dim=(1, 2, 3))
+        return {"loss": (self._weight(abar.flatten()) * error).mean(), "error": error.mean().detach()}
+
+    def _embed(self, captions: list[str]) -> Tensor:
+        distinct = sorted(set(captions))
+        hidden = self.networks["text_encoder"](torch.stack([self.ids_of[text] for text in distinct]))[0]
+        return hidden[torch.tensor([distinct.index(text) for text in captions])]
+
+    def _weight(self, abar: Tensor) -> Tensor:
+        if self.recipe.min_snr == 0:
+            return torch.ones_like(abar)
+        snr = abar / (1 - abar)
+        return snr.clamp(max=self.recipe.min_snr) / snr

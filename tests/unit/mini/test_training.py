@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+
+from farm.errors import ConfigError
+from farm.mini.data import draw_rows, fill_pool, load_pool, to_tensor, to_uint8
+from farm.mini.fit import token_ids
+from farm.mini.loop import Fit, generator, rate
+from farm.mini.recipe import LoopRecipe, load_recipe
+from farm.mini.tokenizer import write_tokenizer
+from farm.mini.train_unet import UnetTask
+from farm.mini.train_vae import VaeTask, encode_pool, latent_scale
+
+
+@pytest.fixture
+def pool(tiny, render, tmp_path):
+    fill_pool(tmp_path / "pool", tiny.pool, render)
+    return load_pool(tmp_path / "pool", tiny.pool)
+
+
+def _unet_task(tiny, pool, folder):
+    tokenizer = write_tokenizer(folder / "tokenizer", tiny.merges)
+    latents = torch.randn(len(pool), 4, 4, 4, generator=generator(0, "latents", 0)) * 0.1 + 1
+    return UnetTask(tiny, pool, latents, token_ids(tokenizer, pool, 77), len(tokenizer))
+
+
+def test_the_pool_holds_both_pictures_of_every_pair(pool):
+    assert len(pool) == 12
+    assert pool.defective.sum() == 6
+    assert all(("stain" in text) == bad for text, bad in zip(pool.captions, pool.defective, strict=True))
+    assert (pool.images[pool.defective][:, 10, 10] == 250).all()
+    assert (pool.images[~pool.defective][:, 10, 10] < 200).all()
+
+
+def test_a_full_pool_renders_nothing_again(tiny, pool, tmp_path):
+    def refuse(seeds, size_px):
+        raise AssertionError(f"rendered {seeds} again")
+
+    fill_pool(tmp_path / "pool", tiny.pool, refuse)
+
+
+def test_rows_are_half_defective(pool):
+    rows = draw_rows(pool, 4000, generator(0, "rows", 0)).numpy()
+    assert abs(pool.defective[rows].mean() - 0.5) < 0.03
+
+
+def test_pixels_survive_the_way_to_tensors_and_back():
+    images = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    np.testing.assert_array_equal(to_uint8(to_tensor(images)), images)
+
+
+def test_thirty_steps_of_the_autoencoder_lower_its_loss(tiny, pool):
+    fit = Fit(VaeTask(tiny, pool), tiny.vae.loop, tiny.seed)
+    losses = [fit.advance()["loss"] for _ in range(30)]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    latents = encode_pool(fit.finished()["vae"], pool)
+    assert latents.shape == (12, 4, 4, 4)
+    assert float((latents.float() * latent_scale(latents)).std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_thirty_steps_of_the_noise_predictor_lower_its_loss(tiny, pool, tmp_path):
+    fit = Fit(_unet_task(tiny, pool, tmp_path), tiny.unet.loop, tiny.seed)
+    losses = [fit.advance()["error"] for _ in range(30)]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_a_resumed_run_repeats_the_next_losses_exactly(tiny, pool, tmp_path):
+    straight = Fit(_unet_task(tiny, pool, tmp_path), tiny.unet.loop, tiny.seed)
+    losses = [straight.advance()["loss"] for _ in range(6)]
+    first = Fit(_unet_task(tiny, pool, tmp_path), tiny.unet.loop, tiny.seed)
+    for _ in range(3):
+        first.advance()
+    first.save(tmp_path)
+    second = Fit(_unet_task(tiny, pool, tmp_path), tiny.unet.loop, tiny.seed)
+    assert second.resume(tmp_path)
+    assert [second.advance()["loss"] for _ in range(3)] == losses[3:]
+    assert all(torch.equal(second.ema[name], value) for name, value in straight.ema.items())
+
+
+def test_the_rate_warms_up_and_falls_to_its_last_share():
+    recipe = LoopRecipe(steps=100, warmup=10, final_lr=0.1)
+    assert rate(0, recipe) == 0.1
+    assert rate(9, recipe) == 1.0
+    assert rate(55, recipe) == pytest.approx(0.55)
+    assert rate(100, recipe) == pytest.approx(0.1)
+
+
+def test_a_recipe_with_groups_that_do_not_divide_is_refused(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("vae: {groups: 7}\nsteps: 3\n")
+    with pytest.raises(ConfigError, match=r"2 setting\(s\) are wrong(.|\n)*groups must divide"):
+        load_recipe(path)
