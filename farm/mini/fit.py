@@ -1,8 +1,11 @@
 """The whole recipe, one network after the other: pool, autoencoder, noise predictor, CLIP, folders.
 
+    python -m farm.mini.fit farm/mini/recipe.yaml build/mini --out farm/mini/weights
+
 Every part skips what is done and resumes what was cut off; ``until_s`` ends a call early with a checkpoint.
 """
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,13 @@ from torch import Tensor
 from farm.mini.data import Pool, Render, fill_pool, load_pool, to_tensor, to_uint8
 from farm.mini.export import write_clip, write_diffusion
 from farm.mini.loop import Fit, Task
-from farm.mini.recipe import Recipe
+from farm.mini.recipe import Recipe, load_recipe
 from farm.mini.tokenizer import encode, write_tokenizer
 from farm.mini.train_clip import ClipTask
 from farm.mini.train_decoder import DecoderTask
 from farm.mini.train_unet import UnetTask
 from farm.mini.train_vae import VaeTask, encode_pool, latent_scale, latents_of
+from farm.surfaces import render_batch
 
 
 def autoencoder(recipe: Recipe, folder: Path, pool: Pool) -> Fit:
@@ -93,6 +97,22 @@ def fill(recipe: Recipe, folder: Path, render: Render) -> None:
     fill_pool(folder / "pool", recipe.pool, render)
 
 
+def main() -> None:
+    """Run a recipe from start to folders; called again, it goes on where it was cut off."""
+    parser = argparse.ArgumentParser(description="Train the embedded diffusion model from a recipe.")
+    parser.add_argument("recipe", help="YAML of farm.mini.recipe.Recipe")
+    parser.add_argument("folder", type=Path, help="where pool and checkpoints are kept")
+    parser.add_argument("--out", type=Path, required=True, help="where the diffusers folder is written")
+    given = parser.parse_args()
+    recipe = load_recipe(given.recipe)
+    torch.set_num_threads(recipe.threads)
+    cv2.setNumThreads(1)
+    fill(recipe, given.folder, render_batch)
+    vae = fit_vae(recipe, given.folder)
+    unet, scale = fit_unet(recipe, given.folder)
+    export(recipe, given.out, vae, unet, scale, None)
+
+
 @torch.no_grad()
 def _show_vae(fit: Fit, pool: Pool, folder: Path) -> None:
     rows = np.linspace(0, len(pool) - 1, 16).astype(int)
@@ -107,3 +127,7 @@ def _show_vae(fit: Fit, pool: Pool, folder: Path) -> None:
         flush=True,
     )
     cv2.imwrite(str(folder / "vae.png"), grid[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()

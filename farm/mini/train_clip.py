@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from farm.mini.data import Pool, draw_rows
 from farm.mini.export import clip_config
-from farm.mini.perceptual import lite0_state
 from farm.mini.recipe import Recipe
+from farm.pretrained import efficientnet_lite0
 
 NAME = "defectfarm-mini"
 
@@ -31,7 +31,9 @@ def build_clip(recipe: Recipe, vocabulary: int) -> Any:
         path.write_text(json.dumps(clip_config(recipe, vocabulary)["model_cfg"]))
         open_clip.add_model_config(path)
     model: Any = open_clip.create_model(NAME)
-    trunk = {name: value for name, value in lite0_state().items() if not name.startswith("classifier.")}
+    trunk = {
+        name: value for name, value in efficientnet_lite0().state_dict().items() if not name.startswith("classifier.")
+    }
     model.visual.trunk.load_state_dict(trunk)
     return model
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from farm.mini.recipe import ClipRecipe, LoopRecipe, PoolRecipe, Recipe, UnetRecipe, VaeRecipe
+from farm.mini.recipe import ClipRecipe, DecoderRecipe, LoopRecipe, PoolRecipe, Recipe, UnetRecipe, VaeRecipe
 
 
-def _pairs(seeds, size_px=128):
+def _pairs(seeds, size_px=128, surface=None):
     """Striped grey plates; a white square is the defect."""
     rng = [np.random.default_rng(int(seed)) for seed in seeds]
     stripes = np.repeat(np.tile(np.repeat([40, 160], 8), size_px // 16)[None, :, None], size_px, 0)
@@ -14,7 +14,7 @@ def _pairs(seeds, size_px=128):
     return {
         "normal": normal,
         "image": image,
-        "surface": ["plate"] * len(rng),
+        "surface": [surface or "plate"] * len(rng),
         "defect": ["stain"] * len(rng),
         "caption": ["a photo of a plate with a stain"] * len(rng),
         "normal_caption": ["a photo of a plate"] * len(rng),
@@ -32,6 +32,8 @@ def tiny():
     loop = LoopRecipe(steps=30, batch_size=4, lr=3e-3, warmup=3, checkpoint_every=10, bf16=False, ema=0.9)
     return Recipe(
         merges=500,
+        autoencoder="kl",
+        decoder=DecoderRecipe(latent_channels=8, width=16, blocks=(1, 1, 0, 0), crop_px=32, loop=loop),
         pool=PoolRecipe(pairs=6, shard_pairs=4, size_px=32, textile=False),
         vae=VaeRecipe(channels=(8, 8, 16, 16), latent_channels=4, groups=4, crop_px=32, perceptual=0, loop=loop),
         unet=UnetRecipe(

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from farm.errors import ConfigError
-from farm.mini.data import draw_rows, fill_pool, load_pool, to_tensor, to_uint8
+from farm.mini.data import draw_rows, fill_pool, focused, load_pool, to_tensor, to_uint8
 from farm.mini.fit import token_ids
 from farm.mini.loop import Fit, generator, rate
 from farm.mini.recipe import LoopRecipe, load_recipe
@@ -33,14 +33,24 @@ def test_the_pool_holds_both_pictures_of_every_pair(pool):
 
 
 def test_a_full_pool_renders_nothing_again(tiny, pool, tmp_path):
-    def refuse(seeds, size_px):
+    def refuse(seeds, size_px, surface):
         raise AssertionError(f"rendered {seeds} again")
 
     fill_pool(tmp_path / "pool", tiny.pool, refuse)
 
 
+def test_a_focus_adds_pairs_of_its_surfaces_and_the_noise_predictor_learns_them_alone(tiny, render, tmp_path):
+    recipe = tiny.pool.model_copy(update={"focus": ("a", "b"), "focus_pairs": 2})
+    fill_pool(tmp_path, recipe, render)
+    pool = load_pool(tmp_path, recipe)
+    assert sorted(set(pool.surfaces)) == ["a", "b", "plate"]
+    assert len(pool) == 2 * (6 + 2 + 2)
+    assert {pool.surfaces[index] for index in focused(pool, recipe.focus)} == {"a", "b"}
+    assert len(focused(pool, ())) == len(pool)
+
+
 def test_rows_are_half_defective(pool):
-    rows = draw_rows(pool, 4000, generator(0, "rows", 0)).numpy()
+    rows = draw_rows(pool, np.arange(len(pool)), 4000, generator(0, "rows", 0)).numpy()
     assert abs(pool.defective[rows].mean() - 0.5) < 0.03
 
 

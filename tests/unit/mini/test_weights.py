@@ -6,7 +6,6 @@ import torch
 
 from farm import mini
 from farm.errors import WeightsError
-from farm.mini.perceptual import build_lite0, lite0_state
 
 
 def _folder(kind):
@@ -34,7 +33,7 @@ def test_stock_diffusers_samples_pictures_that_follow_the_caption():
 
     pipeline = StableDiffusionPipeline.from_pretrained(str(_folder("diffusion"))).to(torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    captions = ["a photo of wood", "a photo of a black and white circuit board"]
+    captions = ["a photo of leather", "a photo of grooved steel"]
     images = pipeline(
         captions,
         height=128,
@@ -61,13 +60,3 @@ def test_open_clip_loads_the_folder_and_its_tokenizer():
         embedding = torch.nn.functional.normalize(model.encode_text(tokens).float(), dim=-1)
     assert embedding.shape == (2, 256)
     assert float(embedding[0] @ embedding[1]) < 0.999
-
-
-def test_packaged_imagenet_weights_give_the_same_logits_however_they_are_loaded():
-    import timm
-
-    direct = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    direct.load_state_dict(lite0_state())
-    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert torch.equal(direct.eval()(x), build_lite0()(x))
