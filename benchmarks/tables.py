@@ -1,0 +1,95 @@
+"""Tables in docs from the JSON of benchmarks: python benchmarks/tables.py [--check]
+
+A table stands between ``<!-- table:NAME -->`` and ``<!-- end -->``; this script writes what is between. ``--check``
+writes nothing and exits 1 where a table differs (a test runs it).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = ("docs/results.md", "README.md")
+MARK = re.compile(r"(<!-- table:([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+METRICS = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "pixel_f1": "pixel F1-max",
+    "aupro": "AUPRO",
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    """A benchmark's JSON."""
+    told: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return told
+
+
+def stages(*names: str) -> str:
+    """A table of both stages of some runs, with the gain in image AUROC and its interval."""
+    told = {name: read(name) for name in names}
+    columns = [key for key in METRICS if any(f"stage1.{key}" in one["figures"] for one in told.values())]
+    lines = [
+        "| set | detector | " + " | ".join(METRICS[key] for key in columns) + " |",
+        "|---|---|" + "---|" * len(columns),
+    ]
+    for name, one in told.items():
+        for stage, words in (("stage1", "stage 1: rules"), ("stage2", "stage 2: + kept generated")):
+            cells = [_cell(one["figures"].get(f"{stage}.{key}")) for key in columns]
+            lines.append(f"| {name} | {words} | " + " | ".join(cells) + " |")
+    for name, one in told.items():
+        gain, rows = one["figures"]["gain.image_auroc"], one["figures"]
+        lines += [
+            "",
+            f"{name}: {_count(rows, 'planned')} planned = {_count(rows, 'kept')} kept + "
+            f"{_count(rows, 'refused')} refused + {_count(rows, 'failed')} failed; {one['n']} test photographs; gain in image AUROC "
+            f"{100 * gain['value']:+.1f} points, 95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f} "
+            f"(bootstrap over groups). `{one['command']}`, commit {one['commit']}, {one['machine']['cpu']}, "
+            f"{one['machine']['cpus']} cores, one seed.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+TABLES = {
+    "real": lambda: stages("bsdata", "magnetic_tile"),
+    "demo": lambda: stages("demo"),
+}
+
+
+def render(text: str) -> str:
+    """``text`` with every marked table written anew."""
+    return MARK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+
+
+def _count(figures: dict[str, Any], name: str) -> int:
+    return int(figures[f"rows.{name}"]["value"])
+
+
+def _cell(figure: dict[str, Any] | None) -> str:
+    return "–" if figure is None else f"{100 * figure['value']:.1f}"
+
+
+def main() -> int:
+    """Write or check every page."""
+    stale = []
+    for name in PAGES:
+        page = ROOT / name
+        before = page.read_text()
+        after = render(before)
+        if before != after:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                page.write_text(after)
+    print(f"{'stale' if '--check' in sys.argv else 'written'}: {', '.join(stale) or 'none'}")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
