@@ -10,7 +10,7 @@ from farm.run_folder import RunFolder
 
 NAME = "sources/index.parquet"
 _KINDS: dict[str, type[Photo]] = {"train": TrainPhoto, "few_shot": ShotPhoto, "test": TestPhoto}
-_FIELDS = ("photo_id", "path", "relative", "category", "defect", "mask_path", "group", "sha256")
+_FIELDS = ("photo_id", "path", "relative", "category", "defect", "mask_path", "group", "sha256", "mask_sha256")
 
 
 def write_index(folder: RunFolder, photos: PhotoSet) -> None:

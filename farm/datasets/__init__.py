@@ -42,11 +42,7 @@ def load_photos(config: DataConfig) -> PhotoSet:
 
 def read_photo(photo: Photo, size_px: int, max_megapixels: float = 50.0) -> Pixels:
     """uint8 (size_px, size_px, 3) sRGB. Raises ``DataError`` if it cannot be decoded or is not what was loaded."""
-    data = read_bytes(Path(photo.path), None, max_megapixels)
-    if hashlib.sha256(data).hexdigest() != photo.sha256:
-        raise DataError(
-            f"{photo.path}: the file has changed since the photographs were loaded; put the old one back or start anew"
-        )
+    data = _unchanged(photo.path, photo.sha256, max_megapixels)
     image = decode_image(data, photo.path, max_megapixels)
     height, width = (side - textile.border_px(photo) for side in image.shape[:2])
     return resize_image(image[:height, :width], size_px)
@@ -61,5 +57,14 @@ def read_mask(photo: Photo, size_px: int, max_megapixels: float = 50.0) -> Pixel
         return np.zeros((size_px, size_px), np.uint8)
     if photo.mask_path is None:
         raise DataError(f"{photo.path}: shows '{photo.defect}' but has no mask; only image-level numbers can be had")
-    mask = decode_mask(read_bytes(Path(photo.mask_path), None, max_megapixels), photo.mask_path, max_megapixels)
-    return resize_mask(mask, size_px)
+    data = _unchanged(photo.mask_path, photo.mask_sha256, max_megapixels)
+    return resize_mask(decode_mask(data, photo.mask_path, max_megapixels), size_px)
+
+
+def _unchanged(path: str, sha256: str, max_megapixels: float) -> bytes:
+    data = read_bytes(Path(path), None, max_megapixels)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DataError(
+            f"{path}: the file has changed since the photographs were loaded; put the old one back or start anew"
+        )
+    return data

@@ -136,8 +136,7 @@ def _checked(item: Found, config: DataConfig, root: Path) -> dict[str, Any]:
     """The fields of the photograph; ``DataError`` with the reason if it or its mask cannot be used."""
     data = read_bytes(item.path, root, config.max_megapixels)
     size = image_size(data, item.relative, config.max_megapixels)
-    if item.mask is not None:
-        _check_mask(item.mask, size, config, root)
+    mask_sha256 = "" if item.mask is None else _check_mask(item.mask, size, config, root)
     return {
         "photo_id": photo_id(config.category, item.relative),
         "path": str(item.path),
@@ -147,10 +146,12 @@ def _checked(item: Found, config: DataConfig, root: Path) -> dict[str, Any]:
         "mask_path": None if item.mask is None else str(item.mask),
         "group": item.group,
         "sha256": hashlib.sha256(data).hexdigest(),
+        "mask_sha256": mask_sha256,
     }
 
 
-def _check_mask(mask: Path, size: tuple[int, int], config: DataConfig, root: Path) -> None:
+def _check_mask(mask: Path, size: tuple[int, int], config: DataConfig, root: Path) -> str:
+    """The checksum of a mask that can be used; ``DataError`` with the reason otherwise."""
     where = mask.relative_to(root).as_posix()
     if not mask.exists():
         raise DataError(f"{where}: the mask is missing; draw it, or remove the photograph")
@@ -165,6 +166,7 @@ def _check_mask(mask: Path, size: tuple[int, int], config: DataConfig, root: Pat
         raise DataError(
             f"{where}: the mask is empty (no pixel above 127); mark the defect with 255, or move the photograph to good"
         )
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_bytes(path: Path, root: Path | None, max_megapixels: float) -> bytes:

@@ -32,6 +32,7 @@ class Photo:
     mask_path: str | None
     group: str  # photographs of one physical thing share it: intervals are bootstrapped over groups
     sha256: str  # of the file; a photograph that changed later is not read
+    mask_sha256: str = ""  # of the mask's file, which decides target masks and pixel metrics; "" = no mask
 
     @property
     def is_good(self) -> bool:
@@ -82,7 +83,7 @@ class PhotoSet:
     refused: tuple[RefusedPhoto, ...]
     category: str
     licence: str
-    fingerprint: str = field(init=False)  # over (relative, split, sha256) of all photographs
+    fingerprint: str = field(init=False)  # over (relative, split, checksums of file and mask) of all
 
     def __post_init__(self) -> None:
         shared = [line for one, two in combinations(self.splits().items(), 2) for line in _shared(one, two)]
@@ -92,7 +93,7 @@ class PhotoSet:
                 f"{self.category}: {len(shared)} photograph(s) are in two splits; a number measured on what was "
                 "learned from means nothing. Remove them from one split\n  " + "\n  ".join(shared[:SHOWN]) + more
             )
-        listed = sorted((photo.relative, split, photo.sha256) for split, photo in self._all())
+        listed = sorted((photo.relative, split, photo.sha256, photo.mask_sha256) for split, photo in self._all())
         object.__setattr__(self, "fingerprint", fingerprint(listed))
 
     def splits(self) -> dict[str, tuple[Photo, ...]]:

@@ -61,6 +61,14 @@ def test_weights_and_photographs_are_part_of_the_plan(root: Path, tmp_path: Path
     assert Plan(other, load_photos(other.data), "a").fingerprint != Plan(run, photos, "a").fingerprint
 
 
+def test_a_mask_that_changed_makes_another_plan(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "plates")
+    before = plan(root).fingerprint
+    mask = root / "ground_truth/disc/001_mask.png"
+    mask.write_bytes((root / "ground_truth/disc/004_mask.png").read_bytes())
+    assert plan(root).fingerprint != before
+
+
 def test_the_same_photographs_elsewhere_give_the_same_plan(root: Path, tmp_path: Path) -> None:
     elsewhere = make_tree(tmp_path / "copy")
     assert plan(elsewhere).fingerprint == plan(root).fingerprint
