@@ -1,0 +1,216 @@
+"""A training stage on Ray Train V2: DDP workers learn what Ray Data actors make (``cluster.feed``).
+
+Resume: what a step sees is a function of the step (``farm.detector.two_stage``), and the dataset is built anew at each
+start of the workers from the step of the last checkpoint. So the death of a worker costs at most the steps since then,
+and the weights are those of an undisturbed run. ``train_stage`` called again after the driver died continues in the
+same way, since the name of the Train run is the stage's fingerprint.
+
+Resources: only the workers (``cluster.train``) and the makers (``cluster.rules``) ask for CPUs. Train's controller and
+its helpers, the dataset manager and the split coordinator ask for none, and the dataset's source needs no task.
+
+One worker with a batch of 2B and two workers with B give equal weights up to the order of additions (1e-4 of the
+largest weight after ten steps is tested); the plain ``unet`` is left out of this promise, since its BatchNorm sees
+each worker's rows alone.
+"""
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cluster.feed import Stream, load_materials
+from cluster.train_worker import BATCHES, train_worker, untrained_weights
+from farm.config import Run
+from farm.detector.feed import rules_config
+from farm.detector.two_stage import Stage, rank_slots, stage_config
+from farm.errors import RunError
+from farm.ids import digest, fingerprint
+from farm.run_folder import RunFolder
+from farm.source_index import read_index
+
+VERSION = 1  # raised when the meaning of a training changes, so that old and new detectors never mix
+MAX_FAILURES = 3  # times that a stage's workers may die
+KEPT_CHECKPOINTS = 2
+WEIGHTS, CARD, COSTS = "model.safetensors", "card.json", "costs.json"
+
+Trained = tuple[bytes, dict[str, Any], dict[str, float]]  # weights, {"step", "losses"}, seconds
+
+
+def train_asks(run: Run) -> list[tuple[str, int, float, float]]:
+    """(name, actors, CPUs each, GPUs each) of everything that asks for resources while a stage trains."""
+    pools = [("train", run.cluster.train), ("rules", run.cluster.rules)]
+    return [(name, pool.actors, pool.cpus, pool.gpus) for name, pool in pools]
+
+
+def is_trained(run: Run, folder: RunFolder, stage: Stage) -> bool:
+    """Whether the folder has this stage's detector as ``run`` asks for it. Needs neither Ray nor torch."""
+    if stage == "stage2" and not is_trained(run, folder, "stage1"):
+        return False
+    name = _name(stage, CARD)
+    return folder.store.exists(name) and folder.read_json(name)["fingerprint"] == _fingerprint(run, folder, stage)
+
+
+def train_stage(run: Run, folder: RunFolder, stage: Stage) -> dict[str, Any]:
+    """Train ``stage`` and write its detector into the folder; a finished one is left as it is. Ray must be joined.
+
+    Gives the card, ``skipped`` and the ``costs``. Stage 2 with no kept image, or no steps, is stage 1's weights to the
+    bit. Raises ``RunError`` where stage 1 is not trained or the run not judged, ``ConfigError`` where the workers
+    cannot share a batch equally.
+    """
+    if is_trained(run, folder, stage):
+        return {**folder.read_json(_name(stage, CARD)), "costs": folder.read_json(_name(stage, COSTS)), "skipped": True}
+    begun = time.perf_counter()
+    mark = _fingerprint(run, folder, stage)
+    generated = len(_kept_ids(folder)) if stage == "stage2" else 0
+    weights, progress, costs = _train(run, folder, stage, mark, generated)
+    card = {
+        "fingerprint": mark,
+        "stage": stage,
+        "detector": run.train.detector.model_dump(mode="json"),
+        "settings": run.train.model_dump(mode="json", exclude={"detector"}),
+        "size_px": run.size_px,
+        "generated": generated,
+        "steps": progress["step"],
+        "losses": progress["losses"],
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    costs = {**costs, "seconds": round(time.perf_counter() - begun, 3)}
+    folder.store.write(_name(stage, WEIGHTS), weights)
+    folder.write_json(_name(stage, COSTS), costs)
+    folder.write_json(_name(stage, CARD), card)
+    return {**card, "costs": costs, "skipped": False}
+
+
+def steps_done(where: str) -> int:
+    """The step of the last checkpoint of the Train run at ``where`` (path or URL); 0 where there is none."""
+    from ray.train import Result
+
+    try:
+        metrics = Result.from_path(where).metrics
+    except RuntimeError:  # what Ray raises for a run that has not reported yet
+        return 0
+    return int(metrics["step"]) if metrics else 0
+
+
+def _train(run: Run, folder: RunFolder, stage: Stage, mark: str, generated: int) -> Trained:
+    config = stage_config(run.train, stage)
+    if stage == "stage2" and not (generated and config.steps):
+        return folder.store.read(_name("stage1", WEIGHTS)), {"step": 0, "losses": []}, {}
+    if not config.steps:
+        (weights,) = _task(untrained_weights, 1, run.cluster.train.cpus, run.model_dump_json())
+        return _get(weights), {"step": 0, "losses": []}, {}
+    rank_slots(config.batch_size, 0, run.cluster.train.actors)
+    return _fit(run, folder, stage, f"{stage}-{mark}")
+
+
+def _fit(run: Run, folder: RunFolder, stage: Stage, name: str) -> Trained:
+    """Train to the last step, from the last checkpoint if there is one."""
+    from ray.train import Result
+
+    where = f"{folder.store.url('train')}/{name}"
+    costs: dict[str, float] = {}
+    if steps_done(where) < stage_config(run.train, stage).steps:
+        asked = (run.model_dump_json(), folder.store.root, stage)
+        materials, count = _task(load_materials, 2, run.cluster.rules.cpus, *asked)
+        trainer = _trainer(run, folder, stage, name, Stream(run, stage, materials, partial(steps_done, where)))
+        _get(count)  # the photographs stay on the cluster; what is wrong with them is raised here
+        with _interrupt_handler_restored():
+            costs = trainer.fit().return_value or {}
+    with Result.from_path(where).checkpoint.as_directory() as local:
+        progress = json.loads((Path(local) / CARD).read_text())
+        return (Path(local) / WEIGHTS).read_bytes(), progress, costs
+
+
+def _trainer(run: Run, folder: RunFolder, stage: Stage, name: str, stream: Stream) -> Any:
+    from ray.data import ExecutionOptions
+    from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    pool, cuda = run.cluster.train, run.compute.device == "cuda"
+    each = {"CPU": pool.cpus, "GPU": pool.gpus} if cuda else {"CPU": pool.cpus}
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"run": run.model_dump_json(), "url": folder.store.root, "stage": stage},
+        torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
+        scaling_config=ScalingConfig(num_workers=pool.actors, use_gpu=cuda, resources_per_worker=each),
+        run_config=RunConfig(
+            name=name,
+            storage_path=folder.store.url("train"),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+        datasets={BATCHES: stream},
+        dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True), enable_shard_locality=False),
+    )
+
+
+def _task(function: Callable[..., Any], results: int, cpus: float, *arguments: Any) -> list[Any]:
+    import ray
+
+    refs = ray.remote(num_cpus=cpus, num_returns=results)(function).remote(*arguments)
+    return list(refs) if results > 1 else [refs]
+
+
+def _get(result: Any) -> Any:
+    """A task's result; its own error is raised as itself."""
+    import ray
+
+    try:
+        return ray.get(result)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+
+
+@contextmanager
+def _interrupt_handler_restored() -> Iterator[None]:
+    """Ray Train leaves a handler of Ctrl-C behind that speaks to a controller long gone; put the old one back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _name(stage: Stage, name: str) -> str:
+    return f"detectors/{stage}/{name}"
+
+
+def _fingerprint(run: Run, folder: RunFolder, stage: Stage) -> str:
+    """The name of all that decides a stage's weights (the number of workers does so only by rounding)."""
+    train = run.train
+    parts: dict[str, Any] = {
+        "version": VERSION,
+        "stage": stage,
+        "seed": train.seed,
+        "detector": train.detector.model_dump(mode="json"),
+        "config": stage_config(train, stage).model_dump(mode="json", exclude={"checkpoint_every"}),
+        "rules": rules_config(run).model_dump(mode="json", exclude={"name", "share", "sources"}),
+        "size_px": run.size_px,
+        "compute": [run.compute.device, run.compute.threads],
+        "photos": read_index(folder).fingerprint,
+    }
+    if stage == "stage2":
+        parts["shares"] = [train.normal_share, train.replay]
+        parts["kept"] = digest(_kept_ids(folder)).hex()
+        parts["stage1"] = _stage1_weights(folder)
+    return fingerprint(parts)
+
+
+def _stage1_weights(folder: RunFolder) -> str:
+    if not folder.store.exists(_name("stage1", CARD)):
+        raise RunError(f"{folder.store.root}: stage 2 starts from stage 1's weights, and there are none; train stage 1")
+    return str(folder.read_json(_name("stage1", CARD))["sha256"])
+
+
+def _kept_ids(folder: RunFolder) -> list[str]:
+    return [name for table in folder.kept(["sample_id"]) for name in table["sample_id"].to_pylist()]

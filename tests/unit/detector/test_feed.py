@@ -1,0 +1,110 @@
+"""Training images: normal, rule-based and generated ones, each a function of its own draw."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from farm.config import Run
+from farm.datasets import load_photos
+from farm.detector.feed import Feed, Kept, Materials, read_materials
+from farm.detector.two_stage import Draws, stage_batch
+from farm.errors import DataError
+from farm.methods.base import Made
+from tests.photos import make_run, make_tree
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return make_run(make_tree(tmp_path / "plates"), tmp_path / "run", methods=[{"kind": "rules", "recipes": ["noise"]}])
+
+
+@pytest.fixture
+def materials(run: Run) -> Materials:
+    return read_materials(run, load_photos(run.data))
+
+
+def png(value: int, channels: int) -> bytes:
+    sink = io.BytesIO()
+    pixels = np.full((64, 64, 3) if channels == 3 else (64, 64), value, np.uint8)
+    Image.fromarray(pixels).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def kept(counts: list[int]) -> Kept:
+    """Groups of one grey each: 10, 20, ..."""
+    places = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+    greys = np.repeat([10 * (group + 1) for group in range(len(counts))], counts)
+    return Kept(
+        pa.chunked_array([pa.array([png(int(grey), 3) for grey in greys])]),
+        pa.chunked_array([pa.array([png(255, 1)] * sum(counts))]),
+        tuple(places),
+    )
+
+
+def draws(kind: str, count: int) -> Draws:
+    return Draws((kind,) * count, np.arange(count, dtype=np.int64) + 100)
+
+
+def test_normals_are_the_photographs_and_have_no_label(run: Run, materials: Materials) -> None:
+    image, label = Feed(run, materials)(draws("normal", 12))
+    assert not label.any()
+    turned = [turn for plate in materials.normals for turn in (plate, plate[::-1], plate[:, ::-1], plate[::-1, ::-1])]
+    assert all(any(np.array_equal(one, turn) for turn in turned) for one in image)
+    assert len({one.tobytes() for one in image}) > 4
+
+
+def test_rule_images_differ_from_a_normal_inside_their_label_alone(run: Run, materials: Materials) -> None:
+    image, label = Feed(run, materials)(draws("rules", 8))
+    assert label.any(axis=(1, 2)).all()
+    assert set(np.unique(label)) == {0, 1}
+    turned = [turn for plate in materials.normals for turn in (plate, plate[::-1], plate[:, ::-1], plate[::-1, ::-1])]
+    for one, mask in zip(image, label, strict=True):
+        assert any(np.array_equal(one[mask == 0], turn[mask == 0]) for turn in turned)
+        assert not any(np.array_equal(one, turn) for turn in turned)
+
+
+def test_a_row_depends_on_its_own_draw_alone(run: Run, materials: Materials) -> None:
+    feed, other = Feed(run, materials), Feed(run, materials)
+    whole = stage_batch(run.train, "stage1", 5, range(16))
+    image, label = feed(whole)
+    for slot in (0, 1, 15):
+        alone = other(stage_batch(run.train, "stage1", 5, [slot]))
+        assert np.array_equal(alone[0][0], image[slot])
+        assert np.array_equal(alone[1][0], label[slot])
+
+
+def test_generated_images_are_balanced_by_group_not_by_count(run: Run, materials: Materials) -> None:
+    feed = Feed(run, Materials(materials.normals, (), kept([1, 20])))
+    image, label = feed(draws("generated", 60))
+    assert label.all()
+    greys = image[:, 0, 0, 0].tolist()
+    assert set(greys) == {10, 20}
+    assert 20 <= greys.count(10) <= 40
+
+
+def test_a_rule_that_never_shows_leaves_a_normal(run: Run, materials: Materials) -> None:
+    feed = Feed(run, materials)
+    asked: list[int] = []
+
+    def invisible(request: object) -> Made:
+        count = len(request.seed)
+        asked.extend(request.seed.tolist())
+        zero = np.zeros(count)
+        label = np.zeros_like(request.mask)
+        return Made(request.source, label, zero.astype(np.int32), zero.astype(np.float32), ("",) * count, ("",) * count)
+
+    feed._rules = invisible
+    _, label = feed(draws("rules", 3))
+    assert not label.any()
+    assert len(asked) == len(set(asked)) == 12
+
+
+def test_no_normals_is_an_error_that_says_where(run: Run) -> None:
+    photos = load_photos(run.data)
+    bare = type(photos)(train=(), shots=photos.shots, test=photos.test, refused=(), category="plate", licence="none")
+    with pytest.raises(DataError, match=r"plate: no normal photographs to learn from; check data\.root"):
+        read_materials(run, bare)

@@ -1,0 +1,96 @@
+"""One step, its schedule, and a checkpoint after which learning goes on as if nothing had happened."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from farm.config import DetectorConfig, StageConfig
+from farm.detector.checkpoint import from_bytes, read_checkpoint, to_bytes, write_checkpoint
+from farm.detector.loop import ENCODER_RATE, Loop, learning_rate
+from farm.detector.model import build_detector
+from farm.detector.predict import Detector
+from farm.errors import WeightsError
+
+TINY = DetectorConfig(width=4)
+
+
+def batch(step: int, rows: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Grey noise with a dark square to be found."""
+    rng = np.random.default_rng(step)
+    image = rng.integers(100, 156, (rows, 64, 64, 3), dtype=np.uint8)
+    label = np.zeros((rows, 64, 64), np.uint8)
+    for row in range(rows):
+        y, x = rng.integers(0, 48, 2)
+        image[row, y : y + 16, x : x + 16] //= 3
+        label[row, y : y + 16, x : x + 16] = 1
+    return image, label
+
+
+def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_rate_falls_to_a_fifth_at_80_and_90_percent() -> None:
+    rates = [learning_rate(1.0, step, 10) for step in range(10)]
+    assert rates == pytest.approx([1.0] * 8 + [0.2, 0.04])
+
+
+def test_learning_finds_the_squares() -> None:
+    loop = Loop(build_detector(TINY), StageConfig(steps=15, lr=5e-3))
+    losses = loop.run(batch(step) for step in range(15))
+    assert loop.step == 15
+    assert np.mean(losses[-3:]) < 0.5 * np.mean(losses[:3])
+    image, label = batch(99, rows=4)
+    maps, _ = Detector(loop.model, batch_size=4)(image)
+    assert maps[label == 1].mean() > 2 * maps[label == 0].mean()
+
+
+def test_pretrained_layers_learn_slower() -> None:
+    loop = Loop(build_detector(TINY), StageConfig(steps=10, lr=1e-2))
+    loop.learn(*batch(0))
+    rates = {len(group["params"]): group["lr"] for group in loop.optimiser.param_groups}
+    encoder = len(list(loop.model.encoder.parameters()))
+    assert rates[encoder] == pytest.approx(1e-2 * ENCODER_RATE)
+    assert len(rates) == 2
+
+
+def test_a_checkpoint_resumes_to_the_bit(tmp_path: Path) -> None:
+    config = StageConfig(steps=6, lr=1e-3)
+    undisturbed = Loop(build_detector(TINY), config)
+    undisturbed.run(batch(step) for step in range(6))
+
+    first = Loop(build_detector(TINY), config)
+    first.run(batch(step) for step in range(3))
+    write_checkpoint(tmp_path, first.model, first.optimiser, {"step": 3, "losses": [0.5]})
+    second = Loop(build_detector(TINY, seed=8), config)
+    card = read_checkpoint(tmp_path, second.model, second.optimiser)
+    assert card == {"step": 3, "losses": [0.5]}
+    second.step = card["step"]
+    second.run(batch(step) for step in range(3, 6))
+    assert same(second.model, undisturbed.model)
+
+
+def test_weights_travel_as_bytes_and_a_detector_loads_from_its_folder(tmp_path: Path) -> None:
+    model = build_detector(TINY, seed=5)
+    data = to_bytes(model)
+    assert data == to_bytes(model)
+    (tmp_path / "model.safetensors").write_bytes(data)
+    (tmp_path / "card.json").write_text(json.dumps({"detector": TINY.model_dump()}))
+    image, _ = batch(0)
+    assert np.array_equal(Detector.load(str(tmp_path))(image)[0], Detector(model)(image)[0])
+
+
+def test_weights_of_another_width_are_refused_by_name() -> None:
+    data = to_bytes(build_detector(TINY))
+    with pytest.raises(WeightsError, match=r"here: \d+ tensor\(s\) do not fit the detector, first 'decoder"):
+        from_bytes(build_detector(DetectorConfig(width=8)), data, "here")
+
+
+def test_half_a_file_is_refused() -> None:
+    model = build_detector(TINY)
+    with pytest.raises(WeightsError, match="here: is not a whole safetensors file"):
+        from_bytes(model, to_bytes(model)[:1000], "here")
