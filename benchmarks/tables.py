@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ("docs/results.md", "README.md")
 MARK = re.compile(r"(<!-- table:([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+COUNTS = ("planned", "kept", "refused", "failed")
 METRICS = {
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
@@ -48,8 +49,7 @@ def stages(*names: str) -> str:
         gain, rows = one["figures"]["gain.image_auroc"], one["figures"]
         lines += [
             "",
-            f"{name}: {_count(rows, 'planned')} planned = {_count(rows, 'kept')} kept + "
-            f"{_count(rows, 'refused')} refused + {_count(rows, 'failed')} failed; {one['n']} test photographs; gain in image AUROC "
+            f"{name}: {_accounts(rows)}; {one['n']} test photographs; gain in image AUROC "
             f"{100 * gain['value']:+.1f} points, 95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f} "
             f"(bootstrap over groups). `{one['command']}`, commit {one['commit']}, {one['machine']['cpu']}, "
             f"{one['machine']['cpus']} cores, one seed.",
@@ -68,8 +68,9 @@ def render(text: str) -> str:
     return MARK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
 
 
-def _count(figures: dict[str, Any], name: str) -> int:
-    return int(figures[f"rows.{name}"]["value"])
+def _accounts(figures: dict[str, Any]) -> str:
+    planned, *parts = (f"{int(figures[f'rows.{name}']['value'])} {name}" for name in COUNTS)
+    return f"{planned} = {' + '.join(parts)}"
 
 
 def _cell(figure: dict[str, Any] | None) -> str:

@@ -12,12 +12,6 @@ from farm.evaluate import Scored, read_evaluation, score_share, write_evaluation
 from farm.run_folder import RunFolder
 
 
-def evaluate_asks(run: Run) -> list[tuple[str, int, float, float]]:
-    """(name, tasks, CPUs each, GPUs each) of everything that asks for resources at once during an evaluation."""
-    pool = run.cluster.evaluate
-    return [("evaluate", pool.actors, pool.cpus, pool.gpus)]
-
-
 def is_evaluated(run: Run, folder: RunFolder, stage: Stage) -> bool:
     """Whether the folder has this stage's evaluation of the present detector. Needs neither Ray nor torch."""
     return read_evaluation(run, folder, stage) is not None

@@ -1,8 +1,8 @@
 """Adds up what each phase asks of Ray, and refuses before anything starts.
 
-Ray itself waits in silence for 30 minutes when actor pools together ask for more than there is. Every task that Ray
-Data runs beside our pools counts: shard lists come ``from_items`` (no read task), our own actors write, and training
-input is cut by a task of one CPU.
+Ray itself waits in silence for 30 minutes when actor pools together ask for more than there is. Everything that runs
+at once in a phase counts, Ray's own tasks too: our Datasets start ``from_items`` (no read task), our own actors write,
+Ray Train's controller and split coordinator ask for no CPU, and verdicts are settled by a task of one CPU.
 """
 
 import os

@@ -8,8 +8,8 @@ same way, since the name of the Train run is the stage's fingerprint.
 Resources: only the workers (``cluster.train``) and the makers (``cluster.rules``) ask for CPUs. Train's controller and
 its helpers, the dataset manager and the split coordinator ask for none, and the dataset's source needs no task.
 
-One worker with a batch of 2B and two workers with B give equal weights up to the order of additions (1e-4 of the
-largest weight after ten steps is tested); the plain ``unet`` is left out of this promise, since its BatchNorm sees
+One worker with a batch of 2B and two workers with B give equal weights up to the order of additions (2e-4 a weight
+after twelve steps is tested); the plain ``unet`` is left out of this promise, since its BatchNorm sees
 each worker's rows alone.
 """
 
@@ -40,12 +40,6 @@ KEPT_CHECKPOINTS = 2
 WEIGHTS, CARD, COSTS = "model.safetensors", "card.json", "costs.json"
 
 Trained = tuple[bytes, dict[str, Any], dict[str, float]]  # weights, {"step", "losses"}, seconds
-
-
-def train_asks(run: Run) -> list[tuple[str, int, float, float]]:
-    """(name, actors, CPUs each, GPUs each) of everything that asks for resources while a stage trains."""
-    pools = [("train", run.cluster.train), ("rules", run.cluster.rules)]
-    return [(name, pool.actors, pool.cpus, pool.gpus) for name, pool in pools]
 
 
 def is_trained(run: Run, folder: RunFolder, stage: Stage) -> bool:

@@ -1,0 +1,1 @@
+"""The configs that ship; a package so that an installed farm finds its demo."""
