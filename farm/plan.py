@@ -65,16 +65,17 @@ class Plan:
         sources, defects = self.sources[name], self.run.prompts.defects
         source = sources[int(rng.integers(len(sources)))]
         defect = defects[int(rng.integers(len(defects)))]
+        recipe = str(rng.choice(method.recipes)) if isinstance(method, RulesConfig) else ""
         kinds = self._mask_kinds(method)
         return {
             "row": number,
             "sample_id": sample_id(self.fingerprint, number),
             "seed": seed,
             "method": name,
-            "recipe": str(rng.choice(method.recipes)) if isinstance(method, RulesConfig) else "",
+            "recipe": recipe,
             "category": self.run.data.category,
-            "defect": defect.name,
-            "prompt": defect.prompt,
+            "defect": recipe or defect.name,  # a rule paints what it paints, whatever a prompt would say
+            "prompt": "" if recipe else defect.prompt,
             "normal_prompt": self.run.prompts.normal,
             "source_id": source.photo_id,
             "mask_kind": kinds[int(rng.integers(len(kinds)))],

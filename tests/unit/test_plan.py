@@ -89,6 +89,13 @@ def test_an_arm_uses_its_own_sources_and_recipes(root: Path) -> None:
     assert len(made.sources["scars"]) == 2
 
 
+def test_a_rule_is_named_after_what_it_paints(root: Path) -> None:
+    rows = [plan(root, methods=[{"kind": "rules"}, {"kind": "background_aware"}]).row(i) for i in range(40)]
+    assert all(row["defect"] == row["recipe"] and row["prompt"] == "" for row in rows if row["method"] == "rules")
+    others = [(row["defect"], row["prompt"]) for row in rows if row["method"] == "background_aware"]
+    assert set(others) == {("disc", "a plate with a disc")}
+
+
 def test_shards_are_fixed_ranges_that_cover_the_plan_once(root: Path) -> None:
     made = plan(root, rows=10)
     ranges = [made.shard_range(shard) for shard in range(made.shard_count)]
