@@ -213,7 +213,9 @@ def _marker(part: contract.Batch, plan: str) -> dict[str, Any]:
     }
     spent = sum(cost["seconds"] for cost in by_method.values())
     costs = {"generate_s": spent, "embed_s": 0.3, "write_s": 0.1, "by_method": by_method}
-    return {"first": int(part["row"][0]), "rows": len(part["row"]), "plan": plan, "costs": costs}
+    first, made = int(part["row"][0]), int((part["status"] == "made").sum())
+    counts = {"rows": len(part["row"]), "made": made, "failed": len(part["row"]) - made}
+    return {"first": first, "stop": first + len(part["row"]), **counts, "plan": plan, "costs": costs}
 
 
 def _write_verdicts(folder: RunFolder, samples: contract.Batch, photos: list[dict[str, Any]]) -> None:
