@@ -35,7 +35,9 @@ def read(name: str) -> dict[str, Any]:
 
 def stages(*names: str) -> str:
     """A table of both stages of some runs, with the gain in image AUROC and its interval."""
-    told = {name: read(name) for name in names}
+    told = {name: read(name) for name in names if (RESULTS / f"{name}.json").exists()}
+    if not told:
+        return "Not measured yet.\n"
     columns = [key for key in METRICS if any(f"stage1.{key}" in one["figures"] for one in told.values())]
     lines = [
         "| set | detector | " + " | ".join(METRICS[key] for key in columns) + " |",
