@@ -87,7 +87,7 @@ def _scores(folder: RunFolder) -> tuple[Any, Any, Any, Any]:
     return before, after, tables[0]["label"].to_numpy(), np.array([groups[name] for name in ids])
 
 
-def strip(folder: RunFolder, path: Path, each: int = 10, side: int = 96) -> None:
+def strip(folder: RunFolder, path: Path, each: int = 8, side: int = 112) -> None:
     """Write a strip: for each method, ``each`` kept images over their sources, with the label's outline between."""
     import cv2
 
@@ -103,12 +103,16 @@ def strip(folder: RunFolder, path: Path, each: int = 10, side: int = 96) -> None
             edges, _ = cv2.findContours((label > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(outlined, edges, -1, (255, 40, 40), 1)
             small = [cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in (source, outlined, image)]
-            columns.append(np.concatenate(small))
+            framed = [
+                cv2.copyMakeBorder(part, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255)) for part in small
+            ]
+            columns.append(np.concatenate(framed))
     path.parent.mkdir(parents=True, exist_ok=True)
     width = max(len(columns) for columns in rows.values())
-    blank = np.full((3 * side, side, 3), 255, np.uint8)
+    blank = np.full((3 * (side + 4), side + 4, 3), 255, np.uint8)
     lines = [np.concatenate(columns + [blank] * (width - len(columns)), axis=1) for _, columns in sorted(rows.items())]
-    path.write_bytes(encode_png(np.concatenate(lines)))
+    gap = np.full((12, lines[0].shape[1], 3), 255, np.uint8)
+    path.write_bytes(encode_png(np.concatenate([part for line in lines for part in (line, gap)][:-1])))
 
 
 if __name__ == "__main__":
