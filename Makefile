@@ -26,7 +26,7 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 demo: $(READY)
-	@echo "== demo: a whole run on this machine (about ten minutes the first time)"
+	@echo "== demo: a whole run on this machine (minutes the first time, seconds after it)"
 	@$(BIN)/farm demo
 
 test: lint unit distributed
