@@ -22,11 +22,13 @@ from farm.errors import RunError
 from farm.ids import fingerprint
 from farm.images import encode_png
 from farm.metrics import image_metrics, pixel_metrics
+from farm.report.choice import choose_photos
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
 VERSION = 1  # raised when the meaning of an evaluation changes
 SHOWN_MAPS = 60
+WORST_MAPS = 36  # of them for the worst misses, which the report shows first
 
 Floats = npt.NDArray[np.float32]
 Detect = Callable[[npt.NDArray[np.uint8]], tuple[Floats, Floats]]
@@ -96,7 +98,8 @@ def write_evaluation(run: Run, folder: RunFolder, stage: Stage, parts: Sequence[
     maps = np.concatenate([part.maps for part in parts])[order]
     metrics = measure(photos, scores, maps, run.data.max_megapixels)
     folder.write_table(f"evaluation/{stage}/scores.parquet", _score_table(photos, scores))
-    for place in shown_places(photos):
+    worst = choose_photos(scores, np.array([photo.defect is not None for photo in photos]), WORST_MAPS)
+    for place in sorted({*shown_places(photos, SHOWN_MAPS - WORST_MAPS), *worst}):
         heat = np.round(maps[place] * 255).astype(np.uint8)
         folder.store.write(f"evaluation/{stage}/maps/{photos[place].photo_id}.png", encode_png(heat))
     print_ = evaluation_fingerprint(run, folder, stage)
