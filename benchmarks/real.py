@@ -88,28 +88,28 @@ def _scores(folder: RunFolder) -> tuple[Any, Any, Any, Any]:
 
 
 def strip(folder: RunFolder, path: Path, each: int = 8, side: int = 112) -> None:
-    """Write a strip: for each method, ``each`` kept images over their sources, with the label's outline between."""
+    """Write a strip: for each method, ``each`` kept images above the same with their label's outline."""
     import cv2
 
     rows: dict[str, list[np.ndarray]] = {}
-    for table in folder.kept(["method", "source_png", "image_png", "label_png"]):
+    for table in folder.kept(["method", "image_png", "label_png"]):
         for row in table.to_pylist():
             columns = rows.setdefault(row["method"], [])
             if len(columns) >= each:
                 continue
-            source, image = (decode_image(row[f"{name}_png"], name) for name in ("source", "image"))
+            image = decode_image(row["image_png"], "image")
             label = decode_image(row["label_png"], "label")[..., 0]
             outlined = image.copy()
             edges, _ = cv2.findContours((label > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(outlined, edges, -1, (255, 40, 40), 1)
-            small = [cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in (source, outlined, image)]
+            small = [cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in (image, outlined)]
             framed = [
                 cv2.copyMakeBorder(part, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255)) for part in small
             ]
             columns.append(np.concatenate(framed))
     path.parent.mkdir(parents=True, exist_ok=True)
     width = max(len(columns) for columns in rows.values())
-    blank = np.full((3 * (side + 4), side + 4, 3), 255, np.uint8)
+    blank = np.full((2 * (side + 4), side + 4, 3), 255, np.uint8)
     lines = [np.concatenate(columns + [blank] * (width - len(columns)), axis=1) for _, columns in sorted(rows.items())]
     gap = np.full((12, lines[0].shape[1], 3), 255, np.uint8)
     path.write_bytes(encode_png(np.concatenate([part for line in lines for part in (line, gap)][:-1])))
