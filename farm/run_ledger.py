@@ -6,11 +6,10 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 
-from farm.ledger import build_ledger, stored_bytes
+from farm.ledger import PICTURES, build_ledger, stored_bytes
 from farm.parts import to_batch
 from farm.run_folder import RunFolder
 
-PICTURES = ("source_png", "mask_png", "image_png", "label_png")
 GROUPS = ("row", "method", "recipe", "category", "defect", "evaluations")
 
 
