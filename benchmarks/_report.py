@@ -11,6 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from farm.provenance import processor
+
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 _PACKAGES = ("numpy", "opencv-python-headless", "scipy", "torch", "ray", "faiss-cpu", "diffusers")
@@ -29,7 +33,7 @@ def machine() -> dict[str, str | int | float]:
     """Processor name, CPUs this process may use, their load over the last minute, memory in GiB, and the system."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
-        "cpu": _processor(),
+        "cpu": processor(),
         "cpus": usable,
         "load_1min": round(os.getloadavg()[0], 1),
         "memory_gib": _memory_gib(),
@@ -84,13 +88,6 @@ def versions() -> dict[str, str]:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    table = Path("/proc/cpuinfo")
-    lines = table.read_text().splitlines() if table.exists() else []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
 
 
 def _memory_gib() -> int:

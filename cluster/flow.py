@@ -12,7 +12,6 @@ from cluster import pipeline, resources, session
 from cluster.progress import Progress
 from farm.config import Run
 from farm.errors import RunError
-from farm.plan import Plan
 from farm.prepare import prepare
 from farm.run_folder import RunFolder
 from farm.stages.invert import InversionBlocks, needs_inversion
@@ -61,7 +60,7 @@ class Flow:
 
     def judge(self) -> None:
         """Embed the normals, judge every candidate, settle duplicates and quotas over the whole run."""
-        normals = NormalVectors(self.folder, self.plan_photos())
+        normals = NormalVectors(self.folder, self.plan.photos)
         missing = [block for block in range(len(normals)) if not normals.is_done(block)]
         with self._phase("embed normals", len(missing), "blocks") as report:
             if missing:
@@ -104,12 +103,6 @@ class Flow:
         page = build_report(self.folder)
         metrics = self.folder.read_json("metrics.json") if self.folder.store.exists("metrics.json") else {}
         return {"run": self.url, "report": page, "counts": counts, "metrics": metrics}
-
-    def plan_photos(self) -> Any:
-        """The photographs of the run as planned."""
-        from farm.source_index import read_index
-
-        return read_index(self.folder)
 
     def _phase(self, name: str, work: int, unit: str) -> "_Phase":
         return _Phase(self, name, work, unit)
@@ -160,6 +153,3 @@ def check_failures(folder: RunFolder, run: Run) -> None:
         + "\n".join(f"  {count} x {reason}" for reason, count in worst)
         + "\nMend the cause, delete candidates/ and run again, or raise max_failed_fraction"
     )
-
-
-__all__ = ["Flow", "Plan", "check_failures", "keep_seconds"]

@@ -25,7 +25,7 @@ class Plan:
     def __init__(self, run: Run, photos: PhotoSet, model: str) -> None:
         if not photos.train:
             raise DataError(f"{run.data.category}: no normal photographs to put defects on; check data.root")
-        self.run = run
+        self.run, self.photos = run, photos
         self.sources: dict[str, tuple[TrainPhoto, ...]] = {
             name: arm_sources(photos.train, method.sources)
             for name, method in zip(run.arm_names(), run.methods, strict=True)

@@ -63,7 +63,7 @@ def _check(folder: RunFolder, run: Run, prints: dict[str, str]) -> None:
     before = old["fingerprints"]
     if all(before[name] == prints[name] for name in ("plan", "layout", "embedder")):
         return
-    lines = list(_differences(old["config"], run.model_dump(mode="json"), ""))
+    lines = list(_differences(_decisive(old["config"]), _decisive(run.model_dump(mode="json")), ""))
     for name, what in (("photos", "the photographs in data.root"), ("model", "the weights of model.path")):
         if before[name] != prints[name]:
             lines.append(f"  {what}: now {prints[name]}, the folder was made with {before[name]}")
@@ -74,17 +74,23 @@ def _check(folder: RunFolder, run: Run, prints: dict[str, str]) -> None:
     )
 
 
-_FREE = ("filter.", "train.", "cluster.invert.", "cluster.generate.", "cluster.embed.", "cluster.write.", "output")
+def _decisive(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide a folder's images and vectors; all others may change between two runs of it."""
+    free = ("name", "output", "max_failed_fraction", "filter", "train")
+    kept = {key: value for key, value in config.items() if key not in free}
+    kept["data"] = {key: value for key, value in config["data"].items() if key != "root"}
+    kept["cluster"] = {"shard_rows": config["cluster"]["shard_rows"]}
+    return kept
 
 
 def _differences(old: Any, new: Any, place: str) -> list[str]:
-    """One line for each setting that differs and decides images; others may change between two runs of a folder."""
+    """One line for each setting that differs."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys([*old, *new])
         return [line for key in keys for line in _differences(old.get(key), new.get(key), f"{place}{key}.")]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
         return [line for index, (a, b) in pairs for line in _differences(a, b, f"{place}{index}.")]
-    if old == new or place.startswith(_FREE):
+    if old == new:
         return []
     return [f"  {place.rstrip('.')}: now {new!r}, the folder was made with {old!r}"]

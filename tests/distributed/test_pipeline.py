@@ -121,7 +121,8 @@ def test_a_worker_killed_in_the_middle_costs_nothing(root: Path, made: Run, sett
 
 
 def test_an_output_folder_of_another_config_is_refused_with_what_differs(made: Run) -> None:
-    other = made.model_copy(update={"seed": 9, "rows": 12})
+    free = made.cluster.model_copy(update={"stall_timeout_s": 7})
+    other = made.model_copy(update={"seed": 9, "rows": 12, "name": "other", "cluster": free})
     with pytest.raises(RunError) as caught:
         Flow(other, Silent())
     text = str(caught.value)
@@ -129,6 +130,8 @@ def test_an_output_folder_of_another_config_is_refused_with_what_differs(made: R
     assert "  seed: now 9, the folder was made with 0" in text
     assert "  rows: now 12, the folder was made with 10" in text
     assert "--set output=" in text
+    assert "  name:" not in text
+    assert "stall_timeout_s" not in text  # what may change is not blamed
 
 
 def test_a_run_that_asks_for_too_much_is_refused_before_anything_is_written(root: Path, tmp_path: Path) -> None:
