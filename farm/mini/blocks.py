@@ -1,7 +1,9 @@
 """A fixed linear encoder: the principal components of 8 x 8 pixel blocks (Karhunen-Loeve transform), whitened.
 
-No linear map of a block to so few numbers loses less, and it needs seconds, not hours: the encoder of an
-``AutoencoderTiny`` without residual blocks is a stack of stride-2 convolutions, which can hold the transform exactly.
+No linear map of a block to so few numbers loses less, and it needs seconds, not hours. An ``AutoencoderKL`` can hold it:
+its residual blocks become identities, its stride-2 convolutions gather 2 x 2 neighbourhoods and project. Two layers stand
+in the way of a linear map, and both are undone: SiLU(x) - SiLU(-x) = x, so every latent is carried twice, with both signs;
+and group normalisation divides by a constant where constants of size ``CARRIER`` outweigh the latents in every group.
 Only the decoder is learned. The latents are known before it is, so the noise predictor can learn beside it.
 """
 
@@ -10,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderKL
+from torch import nn
 
 from farm.ids import generator
 
 SIDE = 8
-LATENT_STD = 0.4  # of the encoder's output; the decoder bends what is beyond 3, which rare edges reach at unit variance
-WIDTH = 48  # channels that hold a 4 x 4 x 3 block exactly
+CARRIER = 300.0  # of latents of unit variance: the normalisation then bends them by 1 part in 100,000
+LOG_VARIANCE = -14.0  # of the posterior: a standard deviation of 0.001
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,8 +33,8 @@ class Blocks:
     std: Floats
 
     def project(self, blocks: Floats) -> Floats:
-        """(N, 192) blocks in (row, column, colour) order → (N, C) latents of standard deviation ``LATENT_STD``."""
-        return (blocks - self.mean) @ self.basis / self.std * LATENT_STD
+        """(N, 192) blocks in (row, column, colour) order -> (N, C) latents of unit variance."""
+        return (blocks - self.mean) @ self.basis / self.std
 
 
 def fit_blocks(images: npt.NDArray[np.uint8], channels: int, count: int = 300_000, seed: int = 0) -> Blocks:
@@ -51,39 +54,73 @@ def fit_blocks(images: npt.NDArray[np.uint8], channels: int, count: int = 300_00
 
 
 @torch.no_grad()
-def set_encoder(vae: AutoencoderTiny, blocks: Blocks) -> None:
-    """Write the transform into the encoder of ``vae``: three levels of 2 x 2 gathering, then the projection."""
-    first, *gathers, last = [layer for layer in vae.encoder.layers if isinstance(layer, torch.nn.Conv2d)]
-    for parameter in vae.encoder.parameters():
-        parameter.zero_()
-    first.weight[torch.arange(3), torch.arange(3), 1, 1] = 1.0
-    channels = blocks.basis.shape[1]
+def set_encoder(vae: AutoencoderKL, blocks: Blocks) -> None:
+    """Write the transform into the encoder of ``vae`` (four levels; widths of at least 12 and 48 at the finer two)."""
+    encoder, channels = vae.encoder, blocks.basis.shape[1]
+    for block in (*encoder.down_blocks, encoder.mid_block):
+        for resnet in block.resnets:
+            _make_identity(resnet)
+    for layer in (encoder.conv_in, encoder.conv_out, vae.quant_conv):
+        _clear(layer)
+    red_green_blue = torch.arange(3)
+    encoder.conv_in.weight[red_green_blue, red_green_blue, 1, 1] = 0.5  # [-1, 1] -> [0, 1]
+    encoder.conv_in.bias[red_green_blue] = 0.5
+    gathers = [block.downsamplers[0].conv for block in encoder.down_blocks[:3]]
     gather(gathers[0], 3)
     gather(gathers[1], 12)
-    weight = torch.from_numpy(blocks.basis / blocks.std * LATENT_STD).float()  # (192, C)
-    pixels = weight.reshape(2, 2, 2, 2, 2, 2, 3, channels)  # row 4, 2, 1, column 4, 2, 1, colour
-    inner = pixels.permute(1, 4, 2, 5, 6, 0, 3, 7).reshape(48, 2, 2, channels)
-    gathers[2].weight[:channels, :48, 1:, 1:] = inner.permute(3, 0, 1, 2)
-    last.weight[torch.arange(channels), torch.arange(channels), 1, 1] = 1.0
-    assert last.bias is not None  # the last convolution of the encoder always has one
-    last.bias.copy_(torch.from_numpy(-blocks.mean @ blocks.basis / blocks.std * LATENT_STD).float())
+    plus, minus, scale = _carry(gathers[2], blocks, encoder.conv_norm_out.num_groups)
+    encoder.conv_norm_out.weight.fill_(1)
+    encoder.conv_norm_out.bias.zero_()
+    latent = torch.arange(channels)
+    encoder.conv_out.weight[latent, plus, 1, 1] = scale
+    encoder.conv_out.weight[latent, minus, 1, 1] = -scale
+    encoder.conv_out.bias[channels:] = LOG_VARIANCE
+    both = torch.arange(2 * channels)
+    vae.quant_conv.weight[both, both, 0, 0] = 1.0
 
 
-def gather(layer: torch.nn.Conv2d, channels: int) -> None:
+def _carry(layer: nn.Conv2d, blocks: Blocks, groups: int) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Project onto +latents, -latents and constants of +-CARRIER, alike in every group.
+
+    Returns the channels of both signs, and what undoes the normalisation: its standard deviation.
+    """
+    channels, width = blocks.basis.shape[1], layer.out_channels
+    share, size = channels // groups, width // groups
+    constants = (size - 2 * share) // 2 * 2
+    if channels % groups or constants < 2:
+        raise ValueError(f"{width} channels in {groups} groups cannot carry {channels} latents of both signs")
+    _clear(layer)
+    assert layer.bias is not None  # diffusers' convolutions have one
+    pixels = torch.from_numpy(blocks.basis / blocks.std).float().reshape(2, 2, 2, 2, 2, 2, 3, channels)
+    inner = pixels.permute(7, 1, 4, 2, 5, 6, 0, 3).reshape(channels, 48, 2, 2)  # row 4, 2, 1, column 4, 2, 1, colour
+    offset = torch.from_numpy(-blocks.mean @ blocks.basis / blocks.std).float()
+    plus = torch.arange(channels) // share * size + torch.arange(channels) % share
+    for sign, where in ((1.0, plus), (-1.0, plus + share)):
+        layer.weight[where, :48, :2, :2] = sign * inner
+        layer.bias[where] = sign * offset
+    for group in range(groups):
+        first = group * size + 2 * share
+        layer.bias[first : first + constants] = torch.tensor([CARRIER, -CARRIER]).repeat(constants // 2)
+    return plus, plus + share, CARRIER * (constants / size) ** 0.5
+
+
+def gather(layer: nn.Conv2d, channels: int) -> None:
     """Let a 3 x 3 stride-2 convolution put each 2 x 2 neighbourhood side by side: channel (row, column, c)."""
+    _clear(layer)
     for row in range(2):
         for column in range(2):
             for channel in range(channels):
-                layer.weight[(row * 2 + column) * channels + channel, channel, 1 + row, 1 + column] = 1.0
+                layer.weight[(row * 2 + column) * channels + channel, channel, row, column] = 1.0
 
 
-def build_blocks_vae(channels: int, decoder_blocks: tuple[int, ...], width: int = WIDTH) -> AutoencoderTiny:
-    """An untrained ``AutoencoderTiny`` (f = 8) whose encoder can hold the transform."""
-    return AutoencoderTiny(
-        encoder_block_out_channels=(WIDTH,) * 4,
-        num_encoder_blocks=(0, 0, 0, 0),
-        decoder_block_out_channels=(width,) * 4,
-        num_decoder_blocks=decoder_blocks,
-        latent_channels=channels,
-        scaling_factor=1.0 / LATENT_STD,
-    )
+def _make_identity(resnet: nn.Module) -> None:
+    _clear(resnet.conv2)
+    if resnet.conv_shortcut is not None:
+        _clear(resnet.conv_shortcut)
+        same = torch.arange(min(resnet.conv_shortcut.weight.shape[:2]))
+        resnet.conv_shortcut.weight[same, same, 0, 0] = 1.0
+
+
+def _clear(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        parameter.zero_()

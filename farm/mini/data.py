@@ -29,12 +29,16 @@ Render = Callable[..., dict[str, Any]]
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures in memory: (N, H, W, 3) uint8, their captions, and whether each shows a defect."""
+    """Pictures in memory: (N, H, W, 3) uint8, their captions, whether each shows a defect, and where.
+
+    ``changed`` (N, H/8, W/8) bool: the blocks of 8 x 8 pixels that differ from the same picture without its defect.
+    """
 
     images: np.ndarray
     captions: list[str]
     surfaces: list[str]
     defective: np.ndarray
+    changed: np.ndarray
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -72,6 +76,7 @@ def _fill_shard(path: Path, seeds: np.ndarray, size_px: int, surface: str | None
 def load_pool(folder: Path, recipe: PoolRecipe) -> Pool:
     """All shards in ``folder`` and, where the recipe says so, the textile photographs; normals and defects alike."""
     images, captions, surfaces, defective = [], list[str](), list[str](), list[bool]()
+    changed = list[np.ndarray]()
     for path in sorted(folder.glob("pairs-*.npz")):
         with np.load(path, allow_pickle=False) as shard:
             names = [str(name) for name in shard["surface"]]
@@ -80,13 +85,23 @@ def load_pool(folder: Path, recipe: PoolRecipe) -> Pool:
                 captions += [str(text) for text in shard[caption]]
                 surfaces += names
             defective += [False] * len(names) + [bool(name) for name in shard["defect"]]
+            where = changed_blocks(shard["normal"], shard["image"])
+            changed += [np.zeros_like(where), where]
     if recipe.textile:
         photographs = list(read_textile(recipe.size_px))
         images.append(np.stack([photograph for photograph, _ in photographs]))
         captions += [TEXTILE[kind] for _, kind in photographs]
         surfaces += [TEXTILE_SURFACE] * len(photographs)
         defective += [kind != "nominal" for _, kind in photographs]
-    return Pool(np.concatenate(images), captions, surfaces, np.array(defective))
+        changed.append(np.zeros((len(photographs), recipe.size_px // 8, recipe.size_px // 8), dtype=bool))
+    return Pool(np.concatenate(images), captions, surfaces, np.array(defective), np.concatenate(changed))
+
+
+def changed_blocks(before: np.ndarray, after: np.ndarray, by: int = 8) -> np.ndarray:
+    """(N, H/8, W/8) bool: blocks in which a channel of a pixel differs by more than ``by`` of 255."""
+    count, height, width, _ = before.shape
+    differs = (np.abs(before.astype(np.int16) - after) > by).any(axis=3)
+    return differs.reshape(count, height // 8, 8, width // 8, 8).any(axis=(2, 4))
 
 
 def read_textile(size_px: int) -> Iterator[tuple[np.ndarray, str]]:

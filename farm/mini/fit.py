@@ -16,11 +16,10 @@ from torch import Tensor
 
 from farm.mini.data import Pool, Render, fill_pool, load_pool, to_tensor, to_uint8
 from farm.mini.export import write_clip, write_diffusion
-from farm.mini.loop import Fit, Task
+from farm.mini.loop import Fit
 from farm.mini.recipe import Recipe, load_recipe
 from farm.mini.tokenizer import encode, write_tokenizer
 from farm.mini.train_clip import ClipTask
-from farm.mini.train_decoder import DecoderTask
 from farm.mini.train_unet import UnetTask
 from farm.mini.train_vae import VaeTask, encode_pool, latent_scale, latents_of
 from farm.surfaces import render_batch
@@ -28,9 +27,7 @@ from farm.surfaces import render_batch
 
 def autoencoder(recipe: Recipe, folder: Path, pool: Pool) -> Fit:
     """The autoencoder's training, resumed where there is a checkpoint in ``folder``."""
-    blocks = recipe.autoencoder == "blocks"
-    task: Task = DecoderTask(recipe, pool) if blocks else VaeTask(recipe, pool)
-    fit = Fit(task, recipe.decoder.loop if blocks else recipe.vae.loop, recipe.seed)
+    fit = Fit(VaeTask(recipe, pool), recipe.vae.loop, recipe.seed)
     fit.resume(folder)
     return fit
 

@@ -1,10 +1,11 @@
-"""The autoencoder's training: L1 in pixels, EfficientNet-Lite0 features, a trace of KL."""
+"""The decoder's training beside a fixed block encoder: squared error, then absolute error and perceptual distance."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from farm.mini.blocks import fit_blocks, set_encoder
 from farm.mini.data import Pool, draw_crops, to_tensor
 from farm.mini.networks import build_vae
 from farm.mini.perceptual import Perceptual
@@ -12,36 +13,39 @@ from farm.mini.recipe import Recipe
 
 
 class VaeTask:
-    """Reconstruct random crops (any turn, no caption needed)."""
+    """Give back random crops (any turn, no caption needed) from their block transform."""
 
     name = "vae"
 
     def __init__(self, recipe: Recipe, pool: Pool) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.pool = recipe.vae, pool
-        vae = build_vae(recipe.vae, recipe.pool.size_px).to(memory_format=torch.channels_last)
-        self.networks = nn.ModuleDict({"vae": vae})
+        self.vae: Any = build_vae(recipe.vae, recipe.pool.size_px).to(memory_format=torch.channels_last)
+        set_encoder(self.vae, fit_blocks(pool.images, recipe.vae.latent_channels, seed=recipe.seed))
+        self.vae.encoder.requires_grad_(False)
+        self.vae.quant_conv.requires_grad_(False)
+        self.networks = nn.ModuleDict({"vae": self.vae})
         self.perceptual = Perceptual() if recipe.vae.perceptual > 0 else None
 
     def groups(self, lr: float) -> list[dict[str, object]]:
-        """One group: every weight at the same rate."""
-        return [{"params": list(self.networks.parameters()), "lr": lr}]
+        """One group: the decoder's weights at the same rate."""
+        learned = [*self.vae.decoder.parameters(), *self.vae.post_quant_conv.parameters()]
+        return [{"params": learned, "lr": lr}]
 
     def loss(self, step: int, draw: torch.Generator) -> dict[str, Tensor]:
-        """L1 + perceptual (late) + KL to the unit normal, averaged over pixels and latents."""
-        vae: Any = self.networks["vae"]
-        x = draw_crops(self.pool, self.recipe.loop.batch_size, self.recipe.crop_px, draw)
-        posterior = vae.encode(x).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=draw)
-        y = vae.decode(posterior.mean + posterior.std * noise).sample.float()
-        terms = {"l1": (y - x).abs().mean(), "mse": (y - x).square().mean().detach()}
-        mean, logvar = posterior.mean.float(), posterior.logvar.float()
-        terms["kl"] = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        terms["loss"] = terms["l1"] + self.recipe.kl * terms["kl"]
-        if self.perceptual is not None and step >= self.recipe.perceptual_from * self.recipe.loop.steps:
+        """Four times the squared error, later the absolute error; the perceptual distance joins late."""
+        recipe = self.recipe
+        x = draw_crops(self.pool, recipe.loop.batch_size, recipe.crop_px, draw)
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            z = self.vae.encode(x).latent_dist.mean
+        y = self.vae.decode(z).sample.float()
+        terms = {"l1": (y - x).abs().mean(), "mse": (y - x).square().mean()}
+        late = step >= recipe.absolute_from * recipe.loop.steps
+        loss = terms["l1"] if late else terms["mse"] * 4
+        if self.perceptual is not None and step >= recipe.perceptual_from * recipe.loop.steps:
             terms["perceptual"] = self.perceptual(x, y)
-            terms["loss"] = terms["loss"] + self.recipe.perceptual * terms["perceptual"]
-        return terms
+            loss = loss + recipe.perceptual * terms["perceptual"]
+        return terms | {"loss": loss}
 
 
 def latents_of(vae: Any, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from farm.mini.recipe import ClipRecipe, DecoderRecipe, LoopRecipe, PoolRecipe, Recipe, UnetRecipe, VaeRecipe
+from farm.mini.recipe import ClipRecipe, LoopRecipe, PoolRecipe, Recipe, UnetRecipe, VaeRecipe
 
 
 def _pairs(seeds, size_px=128, surface=None):
@@ -32,10 +32,8 @@ def tiny():
     loop = LoopRecipe(steps=30, batch_size=4, lr=3e-3, warmup=3, checkpoint_every=10, bf16=False, ema=0.9)
     return Recipe(
         merges=500,
-        autoencoder="kl",
-        decoder=DecoderRecipe(latent_channels=8, width=16, blocks=(1, 1, 0, 0), crop_px=32, loop=loop),
         pool=PoolRecipe(pairs=6, shard_pairs=4, size_px=32, textile=False),
-        vae=VaeRecipe(channels=(8, 8, 16, 16), latent_channels=4, groups=4, crop_px=32, perceptual=0, loop=loop),
+        vae=VaeRecipe(channels=(12, 48, 48, 48), latent_channels=4, groups=2, crop_px=32, perceptual=0, loop=loop),
         unet=UnetRecipe(
             channels=(16, 16, 32), heads=2, groups=8, text_width=16, text_layers=1, text_heads=2, loop=loop
         ),

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from farm.mini.blocks import LATENT_STD, build_blocks_vae, fit_blocks, set_encoder
+from farm.mini.blocks import fit_blocks, set_encoder
 from farm.mini.data import fill_pool, load_pool, to_tensor
 from farm.mini.loop import Fit
-from farm.mini.train_decoder import DecoderTask
+from farm.mini.networks import build_vae
+from farm.mini.recipe import VaeRecipe
+from farm.mini.train_vae import VaeTask
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +33,31 @@ def test_the_transform_is_the_principal_components(images):
     assert np.allclose(blocks.basis.T @ blocks.basis, np.eye(5), atol=1e-9)
 
 
-def test_the_network_holds_the_transform_exactly(images):
-    blocks = fit_blocks(images, 6, count=5000)
-    vae = build_blocks_vae(6, (1, 0, 0, 0), width=8)
+@pytest.mark.parametrize(("channels", "groups"), [((12, 48, 48, 48), 2), ((24, 64, 52, 52), 4)])
+def test_the_network_holds_the_transform(images, channels, groups):
+    blocks = fit_blocks(images, 8, count=5000)
+    vae = build_vae(VaeRecipe(channels=channels, groups=groups, latent_channels=8), 32)
     set_encoder(vae, blocks)
     with torch.no_grad():
-        latents = vae.encode(to_tensor(images[:3])).latents.numpy()
-    wanted = blocks.project(blocks_of(images[:3])).reshape(3, 4, 4, 6).transpose(0, 3, 1, 2)
-    assert np.abs(latents - wanted).max() < 1e-5
-    assert np.std(blocks.project(blocks_of(images)), axis=0) == pytest.approx(LATENT_STD, rel=0.05)
+        posterior = vae.encode(to_tensor(images[:3])).latent_dist
+    wanted = blocks.project(blocks_of(images[:3])).reshape(3, 4, 4, 8).transpose(0, 3, 1, 2)
+    assert np.abs(posterior.mean.numpy() - wanted).max() < 1e-3
+    assert float(posterior.std.max()) < 1e-3
+    assert np.std(blocks.project(blocks_of(images)), axis=0) == pytest.approx(1, rel=0.05)
+
+
+def test_channels_that_cannot_hold_the_transform_are_refused():
+    with pytest.raises(ValueError, match="cannot hold the block transform"):
+        VaeRecipe(channels=(8, 48, 64, 64))
+    with pytest.raises(ValueError, match="must divide latent_channels"):
+        VaeRecipe(latent_channels=6)
 
 
 def test_thirty_steps_of_the_decoder_lower_its_loss_and_leave_the_encoder(tiny, render, tmp_path):
     fill_pool(tmp_path, tiny.pool, render)
-    task = DecoderTask(tiny, load_pool(tmp_path, tiny.pool))
+    task = VaeTask(tiny, load_pool(tmp_path, tiny.pool))
     before = {name: value.clone() for name, value in task.vae.encoder.state_dict().items()}
-    fit = Fit(task, tiny.decoder.loop, tiny.seed)
+    fit = Fit(task, tiny.vae.loop, tiny.seed)
     losses = [fit.advance()["mse"] for _ in range(30)]
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
     after = fit.finished()["vae"].encoder.state_dict()
