@@ -62,8 +62,8 @@ class VaeRecipe(Frozen):
         least = max(48, 2 * self.latent_channels + 2 * self.groups)
         if first < 12 or second < 48 or third != fourth or third < least:
             raise ValueError(
-                f"channels {self.channels} cannot hold the block transform: at least 12 and 48 at the finer two levels, "
-                f"the same number at the coarser two, at least {least} (48, and 2 x latent_channels + 2 x groups)"
+                f"channels {self.channels} cannot hold the block transform: it needs 12 and 48 at the finer two levels "
+                f"and one number at the coarser two, at least {least} (48, and 2 x latent_channels + 2 x groups)"
             )
         if self.latent_channels % self.groups:
             raise ValueError(f"groups {self.groups} must divide latent_channels {self.latent_channels}")
