@@ -4,7 +4,7 @@ No linear map of a block to so few numbers loses less, and it needs seconds, not
 it: its residual blocks become identities, its stride-2 convolutions gather 2 x 2 neighbourhoods and project. Two layers
 stand in the way of a linear map, and both are undone: SiLU(x) - SiLU(-x) = x, so every latent is carried twice, with
 both signs; and group normalisation divides by a constant where constants of size ``CARRIER`` outweigh the latents in
-every group. Only the decoder is learned. The latents are known before it is, so the noise predictor can learn beside it.
+every group. Only the decoder is learned. The latents are known before it is, so the noise predictor learns beside it.
 """
 
 from dataclasses import dataclass
