@@ -1,36 +1,30 @@
 """The one door for diffusion weights: any Stable Diffusion folder or hub id → ``Backbone`` (decision 6).
 
-Only importer of diffusers' and transformers' models. Everything is read from the folder's configs: latent channels,
-scale, resolution factor, text length, schedule. The autoencoder computes in float32 whatever the dtype of the
-networks is, since its error is the floor of the background error.
+Everything is read from the folder's configs: latent channels, scale, resolution factor, text length, schedule. The
+autoencoder computes in float32 whatever the dtype of the networks is, since its error is the floor of the background
+error. A loaded backbone is shared and frozen; what is trained or adapted is a ``private`` copy of it.
 """
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
-from torch import Tensor
-from transformers.models.clip.modeling_clip import CLIPTextModel
-from transformers.models.clip.tokenization_clip import CLIPTokenizer
-from transformers.utils import logging as transformers_logging
+from torch import Tensor, nn
 
 from farm.config import ComputeConfig, ModelConfig
+from farm.diffusion import control, lora
 from farm.diffusion.attention import RegionAttention
+from farm.diffusion.control import Residuals
 from farm.diffusion.latents import Pixels, decode, encode, to_unit
+from farm.diffusion.loading import load_networks, quiet
 from farm.diffusion.schedule import Schedule, read_schedule
+from farm.diffusion.text import Prompts, Text
 from farm.diffusion.weights import folder_fingerprint, model_folder, read_json
-from farm.errors import ResourceError, WeightsError
+from farm.errors import ResourceError
 
-_AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -38,14 +32,24 @@ class Backbone:
     """A frozen text-to-image latent diffusion model. Row i of what it gives depends on row i of its input alone."""
 
     def __init__(
-        self, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any, schedule: Schedule, fingerprint: str
+        self,
+        unet: Any,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        schedule: Schedule,
+        fingerprint: str,
+        second: tuple[Any, Any] | None = None,
+        zero_empty: bool = False,
     ) -> None:
-        self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
+        """``second``: text encoder and tokenizer that Stable Diffusion XL reads beside the first."""
+        pairs = [(text_encoder, tokenizer), *([] if second is None else [second])]
+        self.unet, self.vae = unet, vae
+        self.prompts = Prompts([encoder for encoder, _ in pairs], [tokenizer for _, tokenizer in pairs], zero_empty)
         self.schedule, self.fingerprint = schedule, fingerprint
         self.latent_channels = int(vae.config.latent_channels)
         self.factor = 2 ** (len(vae.config.get("encoder_block_out_channels", vae.config.block_out_channels)) - 1)
-        self._prompts: dict[str, Tensor] = {}
-        for network in (unet, vae, text_encoder):
+        for network in (unet, vae, self.prompts.encoders):
             network.eval().requires_grad_(False)
         unet.set_attn_processor(RegionAttention())
 
@@ -56,18 +60,42 @@ class Backbone:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the noise predictor and the text encoder compute in."""
+        """What the noise predictor and the text encoders compute in."""
         dtype: torch.dtype = self.unet.dtype
         return dtype
 
+    @property
+    def text_encoder(self) -> Any:
+        """The first text encoder."""
+        return self.prompts.encoders[0]
+
+    @property
+    def tokenizer(self) -> Any:
+        """The first tokenizer."""
+        return self.prompts.tokenizers[0]
+
+    @property
+    def instruct(self) -> bool:
+        """Whether the U-Net reads an image beside the latent (Brooks et al. 2022, arXiv 2211.09800): ``extra``."""
+        return int(self.unet.config.in_channels) == 2 * self.latent_channels
+
     def to(self, device: str | torch.device, dtype: torch.dtype) -> "Backbone":
-        """Move in place: networks to ``dtype``, the autoencoder stays float32."""
-        with _quiet():
+        """Move in place: networks to ``dtype``; the autoencoder, adapters and learned tokens are float32."""
+        adapter = [(parameter, parameter.data) for parameter in self.lora_parameters()]
+        with quiet():
             self.unet.to(device=device, dtype=dtype)
-            self.text_encoder.to(device=device, dtype=dtype)
             self.vae.to(device=device, dtype=torch.float32)
-        self._prompts.clear()
+        for parameter, value in adapter:
+            parameter.data = value.to(device)
+        self.prompts.to(device, dtype)
         return self
+
+    def private(self) -> "Backbone":
+        """A frozen copy with its own U-Net, text encoders and tokenizers; the autoencoder is shared."""
+        unet, prompts = deepcopy((self.unet, self.prompts))
+        pairs = list(zip(prompts.encoders, prompts.tokenizers, strict=True))
+        second = pairs[1] if len(pairs) > 1 else None
+        return Backbone(unet, self.vae, *pairs[0], self.schedule, self.fingerprint, second, prompts.zero_empty)
 
     def encode(self, images: Pixels) -> Tensor:
         """uint8 (B, H, W, 3) -> float32 (B, C, h, w): scaled posterior mean."""
@@ -77,24 +105,40 @@ class Backbone:
         """float32 (B, C, h, w) -> float32 (B, 3, H, W), about [-1, 1]; ``latents.to_pixels`` makes bytes of it."""
         return decode(self.vae, z.float())
 
-    def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """(B, L, D): the text encoder's last state, each prompt encoded alone and remembered."""
-        for prompt in set(prompts) - self._prompts.keys():
-            self._prompts[prompt] = self._embed(prompt)
-        return torch.stack([self._prompts[prompt] for prompt in prompts])
+    def embed_prompts(self, prompts: Sequence[str]) -> Text:
+        """B encoded prompts without a gradient, each encoded alone and remembered until a learned token moves."""
+        return self.prompts.embed(prompts)
+
+    def embed_live(self, prompts: Sequence[str]) -> Text:
+        """The same, computed anew and with a gradient to learned tokens."""
+        return self.prompts.embed_live(prompts)
 
     def predict(
-        self, z: Tensor, time: int | Tensor, text: Tensor, regions: Mapping[int, Tensor] | None = None
+        self,
+        z: Tensor,
+        time: int | Tensor,
+        text: Text,
+        regions: Mapping[int, Tensor] | None = None,
+        residuals: Residuals | None = None,
+        extra: Tensor | None = None,
     ) -> Tensor:
         """Predicted noise in the dtype of ``z`` (B, C, h, w); ``time`` is one training time or (B,) of them.
 
-        ``text`` is (B, L, D); with ``regions`` (``attention.mask_pyramid``) it is (B, 2L, D), C1 before C2.
+        With ``regions`` (``attention.mask_pyramid``) the text is ``C1.beside(C2)``. ``residuals`` come from
+        ``control_residuals``. ``extra`` (B, C, h, w) is for ``instruct`` models: the photograph's posterior mean
+        as the autoencoder gives it, *without* scale and shift, or zeros where it is to be ignored.
         A v-prediction model's output is turned into noise (Salimans and Ho 2022, arXiv 2202.00512, appendix D).
         """
         times = torch.as_tensor(time, device=z.device).expand(len(z))
-        kwargs = None if regions is None else {"regions": regions}
+        down, middle = (None, None) if residuals is None else residuals
         output: Tensor = self.unet(
-            z.to(self.dtype), times, encoder_hidden_states=text.to(self.dtype), cross_attention_kwargs=kwargs
+            (z if extra is None else torch.cat([z, extra.to(z)], dim=1)).to(self.dtype),
+            times,
+            encoder_hidden_states=text.states.to(self.dtype),
+            cross_attention_kwargs=None if regions is None else {"regions": regions},
+            added_cond_kwargs=self._added(z, text),
+            down_block_additional_residuals=None if down is None else tuple(skip.to(self.dtype) for skip in down),
+            mid_block_additional_residual=None if middle is None else middle.to(self.dtype),
         ).sample
         output = output.to(z.dtype)
         if self.schedule.prediction == "epsilon":
@@ -102,11 +146,64 @@ class Backbone:
         abar = torch.from_numpy(self.schedule.abar).to(z.device)[times][:, None, None, None]
         return abar.sqrt().to(z.dtype) * output + (1 - abar).sqrt().to(z.dtype) * z
 
-    def _embed(self, prompt: str) -> Tensor:
-        length = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
-        ids = self.tokenizer([prompt], padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        state: Tensor = self.text_encoder(ids.input_ids.to(self.device)).last_hidden_state
-        return state[0]
+    def add_lora(self, rank: int, seed: int) -> None:
+        """Give the U-Net's attention a trainable adapter that changes nothing yet; see ``farm.diffusion.lora``."""
+        lora.add_lora(self.unet, rank, seed)
+
+    def lora_parameters(self) -> list[nn.Parameter]:
+        """The adapter's matrices, float32; empty without an adapter."""
+        return lora.lora_parameters(self.unet)
+
+    def lora_state(self) -> dict[str, Tensor]:
+        """A copy of the adapter on the CPU, by name."""
+        return lora.lora_state(self.unet)
+
+    def load_lora(self, state: Mapping[str, Tensor], rank: int) -> None:
+        """Put ``state`` into the adapter, adding a frozen one where there is none; ``WeightsError`` if unfitting."""
+        lora.load_lora(self.unet, state, rank)
+
+    def merge_lora(self) -> None:
+        """Add the adapter to the weights and take it away: the same to rounding, at the base model's speed."""
+        lora.merge_lora(self.unet)
+
+    def add_token(self, token: str, like: str, seed: int) -> None:
+        """Learn the word ``token``, starting as the mean of the words ``like``; see ``farm.diffusion.tokens``."""
+        self.prompts.add_token(token, like, seed)
+
+    def set_token(self, token: str, vector: Tensor) -> None:
+        """Give ``token`` its vector (D,); an unknown token is added, frozen."""
+        self.prompts.set_token(token, vector)
+
+    def token_vectors(self) -> dict[str, Tensor]:
+        """A copy (D,) of each learned token's vector; D sums over the text encoders."""
+        return self.prompts.token_vectors()
+
+    def token_parameters(self) -> list[nn.Parameter]:
+        """The learned rows and nothing else, float32."""
+        return self.prompts.token_parameters()
+
+    def control(self, seed: int) -> Any:
+        """A trainable control branch (diffusers' ``ControlNetModel``) that changes nothing yet; copies the U-Net."""
+        return control.build_control(self.unet, self.factor, seed)
+
+    def control_residuals(
+        self, branch: Any, z: Tensor, time: int | Tensor, text: Text | None, hint: Tensor, scale: float = 1.0
+    ) -> Residuals:
+        """What ``branch`` adds to the U-Net for the hint (B, 3, H, W) in [0, 1], ``scale`` times.
+
+        ``text`` None is the empty prompt, which the branch of card 004 always reads.
+        """
+        text = self.embed_prompts([""] * len(z)) if text is None else text
+        times = torch.as_tensor(time, device=z.device).expand(len(z))
+        return control.control_residuals(branch, z, times, text, hint, scale, self._added(z, text))
+
+    def _added(self, z: Tensor, text: Text) -> dict[str, Tensor] | None:
+        """Pooled text and sizes for Stable Diffusion XL: the image is whole, neither resized nor cropped."""
+        if text.pooled is None:
+            return None
+        height, width = (side * self.factor for side in z.shape[-2:])
+        sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=z.device)
+        return {"text_embeds": text.pooled.to(self.dtype), "time_ids": sizes.expand(len(z), -1)}
 
 
 def load_backbone(model: ModelConfig, compute: ComputeConfig) -> Backbone:
@@ -123,64 +220,10 @@ def load_backbone(model: ModelConfig, compute: ComputeConfig) -> Backbone:
 
 @lru_cache(maxsize=2)
 def _load(folder: Path, fingerprint: str, device: str, dtype: str) -> Backbone:
-    autoencoder = _AUTOENCODERS[read_json(folder / "model_index.json")["vae"][1]]
     where = folder / "scheduler" / "scheduler_config.json"
     schedule = read_schedule(read_json(where), str(where))
-    with _quiet():
-        unet = _load_network(UNet2DConditionModel, folder / "unet", torch_dtype=_DTYPES[dtype])
-        vae = _load_network(autoencoder, folder / "vae", torch_dtype=torch.float32)
-        text_encoder = _load_network(CLIPTextModel, folder / "text_encoder", dtype=_DTYPES[dtype])
-        tokenizer = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
-    _check_fit(folder, unet, vae, text_encoder, tokenizer)
-    return Backbone(unet, vae, text_encoder, tokenizer, schedule, fingerprint).to(device, _DTYPES[dtype])
-
-
-def _load_network(network: Any, folder: Path, **dtype: torch.dtype) -> Any:
-    try:
-        loaded, info = network.from_pretrained(
-            str(folder), use_safetensors=True, local_files_only=True, output_loading_info=True, **dtype
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise WeightsError(f"{folder}: cannot be loaded as {network.__name__}: {error}") from error
-    missing = sorted(str(key) for name in ("missing_keys", "mismatched_keys") for key in info[name])
-    if missing:
-        raise WeightsError(
-            f"{folder}: {len(missing)} tensor(s) of {network.__name__} are missing or of another shape, "
-            f"first {missing[0]}; the weights must be made by the config beside them"
-        )
-    return loaded
-
-
-def _check_fit(folder: Path, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any) -> None:
-    channels, width = int(vae.config.latent_channels), int(text_encoder.config.hidden_size)
-    for name, found, right in (
-        ("unet in_channels", unet.config.in_channels, channels),
-        ("unet out_channels", unet.config.out_channels, channels),
-        ("unet cross_attention_dim", unet.config.cross_attention_dim, width),
-    ):
-        if found != right:
-            raise WeightsError(f"{folder}: {name} is {found}; the vae has {channels} latent channels and text {width}")
-    if len(tokenizer) > text_encoder.config.vocab_size:
-        raise WeightsError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens but the text encoder "
-            f"{text_encoder.config.vocab_size}; take both from one model"
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence progress bars and load reports of the two libraries; what matters in them is checked and raised."""
-    logs = (diffusers_logging, transformers_logging)
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
-    for log in logs:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for log, (verbosity, bars) in zip(logs, before, strict=True):
-            log.set_verbosity(verbosity)
-            if bars:
-                log.enable_progress_bar()
+    parts = load_networks(folder, _DTYPES[dtype])
+    pairs = list(zip(parts.encoders, parts.tokenizers, strict=True))
+    second = pairs[1] if len(pairs) > 1 else None
+    backbone = Backbone(parts.unet, parts.vae, *pairs[0], schedule, fingerprint, second, parts.zero_empty)
+    return backbone.to(device, _DTYPES[dtype])

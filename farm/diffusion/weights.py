@@ -20,10 +20,18 @@ PARTS: dict[str, tuple[str, ...]] = {  # component -> classes that this farm can
     "text_encoder": ("CLIPTextModel",),
     "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
 }
-WEIGHTED = ("unet", "vae", "text_encoder")
+SECOND: dict[str, tuple[str, ...]] = {  # what Stable Diffusion XL has beside them
+    "text_encoder_2": ("CLIPTextModelWithProjection",),
+    "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
+}
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack")
 _SCHEDULER = "scheduler/scheduler_config.json"
-_NAMES = {"text_encoder": "model"}  # stem of the weight file; diffusion_pytorch_model otherwise
+_STEMS = {  # of the weight files
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "text_encoder_2": "model",
+}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -34,13 +42,15 @@ def model_folder(model: ModelConfig) -> Path:
     """
     folder = _locate(model)
     classes = read_json(folder / "model_index.json")
-    for part, known in PARTS.items():
+    for part, known in _parts(classes).items():
         found = classes.get(part)
         name = found[1] if isinstance(found, list) and len(found) == 2 else found
         if name not in known:
             raise WeightsError(f"{folder}/model_index.json: {part} is {name!r}; it must be {' or '.join(known)}")
-    for part in WEIGHTED:
-        _check_weights(folder / part, _NAMES.get(part, "diffusion_pytorch_model"))
+        if part in _STEMS:
+            _check_weights(folder / part, _STEMS[part])
+        elif not (folder / part).is_dir():
+            raise WeightsError(f"{folder / part}: no such folder; copy the whole diffusers folder")
     return folder
 
 
@@ -51,7 +61,10 @@ def fingerprint(model: ModelConfig) -> str:
 
 def folder_fingerprint(folder: Path) -> str:
     """The same for a checked folder; files are read once a process unless they change."""
-    files = [folder / _SCHEDULER, *(file for part in PARTS for file in sorted((folder / part).iterdir()))]
+    parts = _parts(read_json(folder / "model_index.json"))
+    files = [folder / _SCHEDULER, *(file for part in parts for file in sorted((folder / part).iterdir()))]
+    if parts != PARTS:
+        files.append(folder / "model_index.json")  # says how the empty prompt of Stable Diffusion XL reads
     kept = [file for file in files if file.suffix in (".json", ".txt", ".safetensors") and file.is_file()]
     stats = tuple((str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns) for file in kept)
     return _hash(str(folder), stats)
@@ -68,6 +81,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise WeightsError(f"{path}: found {type(tree).__name__}; it must be a JSON object")
     return tree
+
+
+def _parts(index: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The parts that a folder with this ``model_index.json`` must have."""
+    return {**PARTS, **SECOND} if any(part in index for part in SECOND) else PARTS
 
 
 @lru_cache(maxsize=16)
@@ -113,8 +131,9 @@ def _download(model: ModelConfig) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    wanted = ["model_index.json", _SCHEDULER, *(f"{part}/{end}" for part in PARTS for end in ("*.json", "*.txt"))]
-    wanted += [f"{part}/{_NAMES.get(part, 'diffusion_pytorch_model')}*.safetensors" for part in WEIGHTED]
+    parts = {**PARTS, **SECOND}
+    wanted = ["model_index.json", _SCHEDULER, *(f"{part}/{end}" for part in parts for end in ("*.json", "*.txt"))]
+    wanted += [f"{part}/{stem}*.safetensors" for part, stem in _STEMS.items()]
     silent = are_progress_bars_disabled()
     disable_progress_bars()
     try:

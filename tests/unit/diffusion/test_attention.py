@@ -1,4 +1,4 @@
-"""Card 001 test 6."""
+"""Masked cross-attention: each token reads the text of its region."""
 
 import pytest
 import torch
@@ -25,6 +25,7 @@ def masked(attention: Attention, z: torch.Tensor, first: torch.Tensor, second: t
     return attention(z, encoder_hidden_states=torch.cat([first, second], 1), regions=mask_pyramid(m))
 
 
+# card 001 7.6
 @torch.no_grad()
 def test_it_is_two_cross_attentions_chosen_by_token(parts) -> None:
     attention, z, first, second = parts
@@ -34,6 +35,7 @@ def test_it_is_two_cross_attentions_chosen_by_token(parts) -> None:
     torch.testing.assert_close(masked(attention, z, first, second, m), wanted, rtol=0, atol=1e-6)
 
 
+# card 001 7.6
 @torch.no_grad()
 @pytest.mark.parametrize("value", [True, False])
 def test_a_full_or_empty_mask_is_plain_attention(parts, value: bool) -> None:
@@ -51,6 +53,7 @@ def test_without_regions_it_is_the_stock_processor(parts) -> None:
     assert torch.equal(attention(z, encoder_hidden_states=first), plain)
 
 
+# card 001 7.6
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (16, 12), (7, 5), (64, 64), (1, 9)])
 def test_one_cell_stays_in_every_level_of_the_pyramid(height: int, width: int) -> None:
     for place in range(0, height * width, 3):
@@ -63,13 +66,14 @@ def test_one_cell_stays_in_every_level_of_the_pyramid(height: int, width: int) -
     assert not any(level.any() for level in empty.values())
 
 
+# card 001 7.6
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5), (12, 6)])
 def test_the_network_finds_its_resolutions_and_reads_each_text_in_its_place(
     backbone: Backbone, height: int, width: int
 ) -> None:
     z = torch.randn(2, 4, height, width, generator=torch.Generator().manual_seed(1))
     first, second = backbone.embed_prompts(["a hole"] * 2), backbone.embed_prompts(["cloth"] * 2)
-    both = torch.cat([first, second], 1)
+    both = first.beside(second)
 
     def predict(m: torch.Tensor) -> torch.Tensor:
         return backbone.predict(z, 500, both, mask_pyramid(m))

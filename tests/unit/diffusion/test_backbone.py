@@ -35,7 +35,7 @@ def test_everything_is_read_from_the_folder(tmp_path: Path, channels: int, vae: 
     text = backbone.embed_prompts(["cloth", "a hole"])
     assert (backbone.latent_channels, backbone.factor) == (channels, 8)
     assert z.shape == (2, channels, 8, 8)
-    assert text.shape == (2, TEXT_TOKENS, TEXT_WIDTH)
+    assert text.states.shape == (2, TEXT_TOKENS, TEXT_WIDTH)
     assert backbone.predict(z, 500, text).shape == z.shape
     assert backbone.decode(z).shape == (2, 3, 64, 64)
 
@@ -99,10 +99,10 @@ def test_v_prediction_is_turned_into_noise(tmp_path: Path, backbone: Backbone) -
 
 def test_a_prompt_is_encoded_alone_and_once(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     both = backbone.embed_prompts(["a new scratch", "a new dent", "a new scratch"])
-    monkeypatch.setattr(backbone, "_embed", lambda prompt: pytest.fail(f"{prompt} encoded again"))
-    assert torch.equal(backbone.embed_prompts(["a new dent"])[0], both[1])
-    assert torch.equal(both[0], both[2])
-    assert not torch.equal(both[0], both[1])
+    monkeypatch.setattr(backbone.prompts, "_encode", lambda prompt: pytest.fail(f"{prompt} encoded again"))
+    assert torch.equal(backbone.embed_prompts(["a new dent"]).states[0], both.states[1])
+    assert torch.equal(both.states[0], both.states[2])
+    assert not torch.equal(both.states[0], both.states[1])
 
 
 def test_fingerprint_is_over_contents(folder: Path, copy: Path) -> None:
@@ -143,6 +143,7 @@ def edited(name: str, **change: Any) -> Callable[[Path], None]:
     [
         (pickled, "unet/diffusion_pytorch_model.bin: weights are a pickle, which can run code when opened; only safe"),
         (lambda folder: shutil.rmtree(folder / "vae"), "vae: holds no diffusion_pytorch_model.safetensors"),
+        (lambda folder: shutil.rmtree(folder / "tokenizer"), "tokenizer: no such folder"),
         (lambda folder: (folder / "model_index.json").unlink(), "model_index.json: cannot be read"),
         (lambda folder: (folder / "model_index.json").write_text("{"), "model_index.json: is not JSON"),
         (lambda folder: (folder / "unet" / "config.json").unlink(), "unet: cannot be loaded as UNet2DConditionModel"),

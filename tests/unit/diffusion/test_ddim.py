@@ -36,8 +36,9 @@ def test_rows_may_have_their_own_levels() -> None:
     assert torch.equal(both[1:], move(x[1:], eps[1:], torch.tensor(0.5), torch.tensor(0.7)))
 
 
+# card 001 7.7
 def test_noise_then_clean_gives_z0_back() -> None:
-    """Card 001 test 7: alpha is the cumulative product everywhere."""
+    """Alpha is the cumulative product everywhere."""
     z0, eps = noise(2, 4, 3, 3), noise(2, 4, 3, 3, seed=1)
     for level in SCHEDULE.levels(10):
         torch.testing.assert_close(clean(add_noise(z0, eps, level.abar), eps, level.abar), z0, rtol=0, atol=1e-12)
@@ -49,8 +50,8 @@ def error_of_round_trip(steps: int, fixed_point: int) -> float:
     return rms(sample(toy, trajectory[:, -1], levels) - z0)
 
 
+# card 001 7.4
 def test_plain_inversion_is_first_order_and_refinement_closes_it() -> None:
-    """Card 001 test 4."""
     plain = error_of_round_trip(50, 0)
     assert 0.4 < error_of_round_trip(100, 0) / plain < 0.65
     assert error_of_round_trip(50, 5) < 1e-4 < plain

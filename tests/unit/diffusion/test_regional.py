@@ -30,17 +30,18 @@ def other(z: Tensor, level: Level) -> Tensor:
     return toy(z.flip(1), level) * 1.5
 
 
+# card 001 7.1
 @pytest.mark.parametrize("steps", [5, 10, 50])
 def test_lemma_an_ideal_network_gives_the_background_back(steps: int) -> None:
-    """Card 001 test 1."""
     levels = read_schedule({**SD15_SCHEDULER, "set_alpha_to_one": True}, "here").levels(steps)
     made = two_pass(ideal, other, Z0, START, M, levels, VIEW, fixed_point=0)
     torch.testing.assert_close(outside(made), outside(Z0), rtol=0, atol=1e-10)
     assert (made - Z0)[M.expand_as(Z0)].abs().min() > 1e-3
 
 
+# card 001 7.2, 7.3
 def test_background_depends_on_no_defect_and_equals_plain_reconstruction() -> None:
-    """Card 001 tests 2 and 3, for a network that is wrong everywhere."""
+    """For a network that is wrong everywhere."""
     levels = SCHEDULE.levels(8)
     made = two_pass(toy, other, Z0, START, M, levels, VIEW, 2)
     again = two_pass(toy, ideal, Z0, START * 3, M, levels, VIEW, 2)
@@ -51,16 +52,17 @@ def test_background_depends_on_no_defect_and_equals_plain_reconstruction() -> No
     assert torch.equal(outside(made), outside(plain))
 
 
+# card 001 7.2, negative control
 def test_without_the_hole_the_defect_leaks_into_the_background() -> None:
-    """Card 001 test 2, negative control: the network sees z_t where it should see z_t^m."""
+    """The network sees z_t where it should see z_t^m."""
     levels = SCHEDULE.levels(8)
     made = two_pass(toy, other, Z0, START, M, levels, whole, 2)
     again = two_pass(toy, other, Z0, START * 3, M, levels, whole, 2)
     assert (outside(made) - outside(again)).abs().max() > 1e-2
 
 
+# card 001 7.4: replay
 def test_replay_keeps_the_background_exactly() -> None:
-    """Card 001 test 4, last part."""
     levels = SCHEDULE.levels(8)
     trajectory = invert(toy, Z0, levels, 0)
     made = replay(other, trajectory, START, M, levels)

@@ -26,9 +26,9 @@ def test_dilation_is_a_disc_around_every_pixel(radius: int) -> None:
     assert refine.dilate(mask * 0, radius).sum() == 0
 
 
+# card 001 7.8
 @pytest.mark.parametrize("radius", [0, 2, 4])
 def test_outside_the_dilated_mask_every_byte_is_the_source(radius: int) -> None:
-    """Card 001 test 8."""
     source, image = surface(2, 48)
     mask = square(48, 10, 12, 9)
     made, outside = refine.composite(image, source, mask, radius), refine.dilate(mask, radius) == 0
@@ -68,9 +68,9 @@ def test_otsu_of_two_values_lies_between_and_of_one_value_above() -> None:
     assert refine.otsu(np.full(5, 3, np.float32)) == 3
 
 
+# card 001 7.9
 @pytest.mark.parametrize("contrast", [12, 60])
 def test_a_pasted_square_is_found_and_nothing_is_nothing(contrast: int) -> None:
-    """Card 001 test 9."""
     reconstruction = surface(1, 128)[0] // 2 + 40
     defect, target = square(128, 40, 50, 30), square(128, 34, 46, 44)
     image = reconstruction + contrast * defect[..., None]
