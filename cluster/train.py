@@ -15,16 +15,14 @@ each worker's rows alone.
 
 import hashlib
 import json
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cluster.feed import Stream, load_materials
+from cluster.train_runs import interrupt_handler_restored, run_config, scaling_config, steps_done, torch_config
 from cluster.train_worker import BATCHES, train_worker, untrained_weights
 from farm.config import Run
 from farm.detector.feed import rules_config
@@ -35,8 +33,6 @@ from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
 VERSION = 1  # raised when the meaning of a training changes, so that old and new detectors never mix
-MAX_FAILURES = 3  # times that a stage's workers may die
-KEPT_CHECKPOINTS = 2
 WEIGHTS, CARD, COSTS = "model.safetensors", "card.json", "costs.json"
 
 Trained = tuple[bytes, dict[str, Any], dict[str, float]]  # weights, {"step", "losses"}, seconds
@@ -81,17 +77,6 @@ def train_stage(run: Run, folder: RunFolder, stage: Stage) -> dict[str, Any]:
     return {**card, "costs": costs, "skipped": False}
 
 
-def steps_done(where: str) -> int:
-    """The step of the last checkpoint of the Train run at ``where`` (path or URL); 0 where there is none."""
-    from ray.train import Result
-
-    try:
-        metrics = Result.from_path(where).metrics
-    except RuntimeError:  # what Ray raises for a run that has not reported yet
-        return 0
-    return int(metrics["step"]) if metrics else 0
-
-
 def _train(run: Run, folder: RunFolder, stage: Stage, mark: str, generated: int) -> Trained:
     config = stage_config(run.train, stage)
     if stage == "stage2" and not (generated and config.steps):
@@ -114,7 +99,7 @@ def _fit(run: Run, folder: RunFolder, stage: Stage, name: str) -> Trained:
         materials, count = _task(load_materials, 2, run.cluster.rules.cpus, *asked)
         trainer = _trainer(run, folder, stage, name, Stream(run, stage, materials, partial(steps_done, where)))
         _get(count)  # the photographs stay on the cluster; what is wrong with them is raised here
-        with _interrupt_handler_restored():
+        with interrupt_handler_restored():
             costs = trainer.fit().return_value or {}
     with Result.from_path(where).checkpoint.as_directory() as local:
         progress = json.loads((Path(local) / CARD).read_text())
@@ -123,23 +108,16 @@ def _fit(run: Run, folder: RunFolder, stage: Stage, name: str) -> Trained:
 
 def _trainer(run: Run, folder: RunFolder, stage: Stage, name: str, stream: Stream) -> Any:
     from ray.data import ExecutionOptions
-    from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train import DataConfig
+    from ray.train.torch import TorchTrainer
 
-    pool, cuda = run.cluster.train, run.compute.device == "cuda"
-    each = {"CPU": pool.cpus, "GPU": pool.gpus} if cuda else {"CPU": pool.cpus}
+    cuda = run.compute.device == "cuda"
     return TorchTrainer(
         train_worker,
         train_loop_config={"run": run.model_dump_json(), "url": folder.store.root, "stage": stage},
-        torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
-        scaling_config=ScalingConfig(num_workers=pool.actors, use_gpu=cuda, resources_per_worker=each),
-        run_config=RunConfig(
-            name=name,
-            storage_path=folder.store.url("train"),
-            failure_config=FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
-            logging_config=LoggingConfig(log_level="ERROR"),
-        ),
+        torch_config=torch_config(cuda),
+        scaling_config=scaling_config(run.cluster.train, cuda),
+        run_config=run_config(name, folder.store.url("train")),
         datasets={BATCHES: stream},
         dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True), enable_shard_locality=False),
     )
@@ -160,19 +138,6 @@ def _get(result: Any) -> Any:
         return ray.get(result)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
-
-
-@contextmanager
-def _interrupt_handler_restored() -> Iterator[None]:
-    """Ray Train leaves a handler of Ctrl-C behind that speaks to a controller long gone; put the old one back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _name(stage: Stage, name: str) -> str:

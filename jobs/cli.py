@@ -16,12 +16,13 @@ JOBS: dict[str, str] = {
     "evaluate": "Score the test photographs with the trained detectors of a config.",
     "report": "Write the ledger and the page of a run folder.",
     "verify": "Recount a run folder: every planned row once, checksums, pictures, untouched backgrounds.",
+    "fit-mini": "Train the embedded models from a recipe: pool, autoencoder, noise predictor, CLIP.",
     "doctor": "Say what this machine offers, and what is missing.",
 }
 
 
 class Jobs(click.Group):
-    """Commands from ``jobs/<name>.py``, imported when one is asked for."""
+    """Commands from ``jobs/<name>.py`` (``-`` is ``_`` there), imported when one is asked for."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """The jobs, in the order in which a run uses them."""
@@ -31,7 +32,7 @@ class Jobs(click.Group):
         """The command of a job; None where there is no such job."""
         if cmd_name not in JOBS:
             return None
-        command: click.Command = import_module(f"jobs.{cmd_name}").command
+        command: click.Command = import_module(f"jobs.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

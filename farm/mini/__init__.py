@@ -17,5 +17,5 @@ def weights_dir(kind: Literal["diffusion", "clip"] = "diffusion") -> Path:
     folder = Path(__file__).parent / "weights" / kind
     marker = folder / ("model_index.json" if kind == "diffusion" else "open_clip_config.json")
     if not marker.is_file():
-        raise WeightsError(f"{folder}: holds no {marker.name}; train them with python -m farm.mini.fit")
+        raise WeightsError(f"{folder}: holds no {marker.name}; train them with farm fit-mini")
     return folder

@@ -8,6 +8,7 @@ every group. Only the decoder is learned. The latents are known before it is, so
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -113,7 +114,8 @@ def gather(layer: nn.Conv2d, channels: int) -> None:
                 layer.weight[(row * 2 + column) * channels + channel, channel, row, column] = 1.0
 
 
-def _make_identity(resnet: nn.Module) -> None:
+def _make_identity(resnet: Any) -> None:
+    """Let a residual block pass its input on; the shortcut, where there is one, keeps the first channels."""
     _clear(resnet.conv2)
     if resnet.conv_shortcut is not None:
         _clear(resnet.conv_shortcut)

@@ -5,6 +5,7 @@ a horizontal flip; no other change of geometry is made to a rendered picture.
 """
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from farm.fitting.task import Part
 from farm.ids import generator
-from farm.mini.recipe import PoolRecipe
+from farm.mini.recipe import PoolRecipe, Shard
+from farm.mini.sentences import TEXTILE_SURFACE
 
-TEXTILE_SURFACE = "grey felt textile"
 TEXTILE = {
     "nominal": "a photo of grey felt textile",
     "local": "a photo of grey felt textile with a local fault",
     "global": "a photo of grey felt textile with a global fault",
 }
 Render = Callable[..., dict[str, Any]]
+WHOLE = Part()
 
 
 @dataclass(frozen=True)
@@ -45,21 +48,19 @@ class Pool:
 
 
 def fill_pool(folder: Path, recipe: PoolRecipe, render: Render) -> None:
-    """Render what is missing of the pool: one ``pairs-<first seed>.npz`` a shard, then those of the focus."""
-    folder.mkdir(parents=True, exist_ok=True)
-    first = recipe.first_seed
-    for surface, pairs in ((None, recipe.pairs), *((name, recipe.focus_pairs) for name in recipe.focus)):
-        for start in range(0, pairs, recipe.shard_pairs):
-            seeds = np.arange(first + start, first + min(start + recipe.shard_pairs, pairs))
-            _fill_shard(folder / f"pairs-{first + start:09d}.npz", seeds, recipe.size_px, surface, render)
-        first += pairs
+    """Render what is missing of the pool, shard by shard."""
+    for shard in recipe.shards():
+        fill_shard(folder, shard, recipe.size_px, render)
 
 
-def _fill_shard(path: Path, seeds: np.ndarray, size_px: int, surface: str | None, render: Render) -> None:
-    if path.exists() or len(seeds) == 0:
+def fill_shard(folder: Path, shard: Shard, size_px: int, render: Render) -> None:
+    """Render a shard into its file, unless it is there."""
+    path = folder / shard.name
+    if path.exists():
         return
-    made = render(seeds, size_px=size_px, surface=surface)
-    part = path.with_suffix(".part")
+    folder.mkdir(parents=True, exist_ok=True)
+    made = render(np.arange(shard.first, shard.first + shard.pairs), size_px=size_px, surface=shard.surface)
+    part = path.with_suffix(f".{uuid.uuid4().hex[:8]}.part")
     with part.open("wb") as file:
         np.savez(
             file,
@@ -124,14 +125,17 @@ def read_textile(size_px: int) -> Iterator[tuple[np.ndarray, str]]:
                 yield photograph[top : top + size_px, left : left + size_px], kind
 
 
-def draw_crops(pool: Pool, count: int, crop_px: int, draw: torch.Generator) -> Tensor:
-    """(count, 3, crop, crop) float32 in [-1, 1]: random pictures, places and turns; for training without captions."""
+def draw_crops(pool: Pool, count: int, crop_px: int, draw: torch.Generator, part: Part = WHOLE) -> Tensor:
+    """The rows of ``part`` among (count, 3, crop, crop) float32 in [-1, 1]: random pictures, places and turns.
+
+    For training without captions.
+    """
     high = pool.images.shape[1] - crop_px + 1
     which = torch.randint(len(pool), (count,), generator=draw).tolist()
     places = torch.randint(high, (count, 2), generator=draw).tolist()
     turns = torch.randint(8, (count,), generator=draw).tolist()
-    crops = []
-    for index, (top, left), turn in zip(which, places, turns, strict=True):
+    crops, rows = [], part.rows(count)
+    for index, (top, left), turn in zip(which[rows], places[rows], turns[rows], strict=True):
         crop = np.rot90(pool.images[index, top : top + crop_px, left : left + crop_px], turn % 4)
         crops.append(crop[:, ::-1] if turn >= 4 else crop)
     return to_tensor(np.stack(crops))
@@ -162,4 +166,4 @@ def to_tensor(images: np.ndarray) -> Tensor:
 
 def to_uint8(x_BCHW: Tensor) -> np.ndarray:
     """The way back: [-1, 1] -> (B, H, W, 3) uint8."""
-    return x_BCHW.float().add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    return x_BCHW.float().add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

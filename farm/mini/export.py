@@ -39,8 +39,8 @@ def clip_config(recipe: Recipe, vocabulary: int) -> dict[str, object]:
         "vision_cfg": {
             "timm_model_name": "tf_efficientnet_lite0",
             "timm_model_pretrained": False,
-            "timm_pool": "avg",
-            "timm_proj": "linear",
+            "timm_pool": recipe.clip.image_pool,
+            "timm_proj": recipe.clip.image_head,
             "image_size": recipe.clip.image_px,
         },
         "text_cfg": {

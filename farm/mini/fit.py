@@ -1,130 +1,135 @@
-"""The whole recipe, one network after the other: pool, autoencoder, noise predictor, CLIP, folders.
+"""The recipe's trainings, what each learns from, and the folders that come of them.
 
-    python -m farm.mini.fit farm/mini/recipe.yaml build/mini --out farm/mini/weights
-
-Every part skips what is done and resumes what was cut off; ``until_s`` ends a call early with a checkpoint.
+Everything is kept in one build folder: ``pool/``, ``vae.pt``, ``latents.pt``, ``unet.pt``, ``clip.pt``. Workers call
+these functions with its path, so all of them must see the folder.
 """
 
-import argparse
+import os
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from farm.mini.data import Pool, Render, fill_pool, load_pool, to_tensor, to_uint8
+from farm.fitting.loop import Fit, read_ema
+from farm.fitting.task import Task
+from farm.mini.data import Pool, fill_shard, load_pool
 from farm.mini.export import write_clip, write_diffusion
-from farm.mini.loop import Fit
-from farm.mini.recipe import Recipe, load_recipe
+from farm.mini.networks import build_text_encoder, build_unet, build_vae
+from farm.mini.recipe import Network, Recipe
 from farm.mini.tokenizer import encode, write_tokenizer
-from farm.mini.train_clip import ClipTask
 from farm.mini.train_unet import UnetTask
-from farm.mini.train_vae import VaeTask, encode_pool, latent_scale, latents_of
-from farm.surfaces import render_batch
+from farm.mini.train_vae import VaeTask, encode_pool, latent_scale
 
 
-def autoencoder(recipe: Recipe, folder: Path, pool: Pool) -> Fit:
-    """The autoencoder's training, resumed where there is a checkpoint in ``folder``."""
-    fit = Fit(VaeTask(recipe, pool), recipe.vae.loop, recipe.seed)
-    fit.resume(folder)
+def render_shard(recipe: Recipe, folder: Path, index: int) -> None:
+    """Render shard ``index`` of the pool, unless it is there."""
+    from farm.surfaces import render_batch
+
+    cv2.setNumThreads(1)
+    fill_shard(folder / "pool", recipe.pool.shards()[index], recipe.pool.size_px, render_batch)
+
+
+def build_task(recipe: Recipe, folder: Path, network: Network) -> Task:
+    """What ``network`` learns, from the pool in ``folder``; the noise predictor needs ``latents.pt`` too."""
+    cv2.setNumThreads(1)
+    if network == "clip":
+        return _clip_task(recipe, folder)
+    pool = load_pool(folder / "pool", recipe.pool)
+    if network == "vae":
+        return VaeTask(recipe, pool)
+    ids, count = token_ids(recipe, pool, 77)
+    return UnetTask(recipe, pool, load_latents(folder)[0], ids, count)
+
+
+def _clip_task(recipe: Recipe, folder: Path) -> Task:
+    from farm.mini.clip_pairs import load_pairs
+    from farm.mini.train_clip import ClipTask  # open_clip is slow to load
+
+    with TemporaryDirectory() as place:
+        tokenizer = write_tokenizer(Path(place), recipe.merges, recipe.clip.context)
+    return ClipTask(recipe, load_pairs(folder / "pool", recipe.pool), tokenizer)
+
+
+def fit_alone(recipe: Recipe, folder: Path, network: Network, until_s: float | None = None) -> Fit:
+    """Train ``network`` in this process, without Ray; resumed where ``folder`` has a checkpoint.
+
+    ``until_s`` ends the call after so many seconds, with a checkpoint.
+    """
+    torch.set_num_threads(recipe.threads)
+    path = folder / f"{network}.pt"
+    fit = Fit(build_task(recipe, folder, network), recipe.loop(network), recipe.seed)
+    fit.resume(path)
+    fit.run(lambda now: now.save(path), until_s)
     return fit
 
 
-def fit_vae(recipe: Recipe, folder: Path, until_s: float | None = None) -> Fit:
-    """Train the autoencoder on the pool in ``folder/pool``."""
-    pool = load_pool(folder / "pool", recipe.pool)
-    fit = autoencoder(recipe, folder, pool)
-    fit.run(folder, until_s, lambda now: _show_vae(now, pool, folder))
-    return fit
-
-
-def fit_unet(recipe: Recipe, folder: Path, until_s: float | None = None) -> tuple[Fit, float]:
-    """Train the noise predictor on the latents of the autoencoder in ``folder``; also gives the scaling factor."""
-    pool = load_pool(folder / "pool", recipe.pool)
-    latents, scale = load_latents(recipe, folder, pool)
-    tokenizer = write_tokenizer(folder / "tokenizer", recipe.merges)
-    task = UnetTask(recipe, pool, latents, token_ids(tokenizer, pool, 77), len(tokenizer))
-    fit = Fit(task, recipe.unet.loop, recipe.seed)
-    fit.resume(folder)
-    fit.run(folder, until_s)
-    return fit, scale
-
-
-def fit_clip(recipe: Recipe, folder: Path, until_s: float | None = None) -> Fit:
-    """Train the small CLIP."""
-    pool = load_pool(folder / "pool", recipe.pool)
-    tokenizer = write_tokenizer(folder / "tokenizer", recipe.merges)
-    task = ClipTask(recipe, pool, token_ids(tokenizer, pool, recipe.clip.context), len(tokenizer))
-    fit = Fit(task, recipe.clip.loop, recipe.seed)
-    fit.resume(folder)
-    fit.run(folder, until_s)
-    return fit
-
-
-def token_ids(tokenizer: object, pool: Pool, context: int) -> dict[str, Tensor]:
-    """Token ids of every distinct caption of the pool, and of ""."""
+def token_ids(recipe: Recipe, pool: Pool, context: int) -> tuple[dict[str, Tensor], int]:
+    """Token ids of every distinct caption of the pool and of "", and the size of the vocabulary."""
+    with TemporaryDirectory() as folder:
+        tokenizer = write_tokenizer(Path(folder), recipe.merges)
     captions = ["", *sorted(set(pool.captions))]
-    return dict(zip(captions, encode(tokenizer, captions, context), strict=True))
+    return dict(zip(captions, encode(tokenizer, captions, context), strict=True)), len(tokenizer)
 
 
-def load_latents(recipe: Recipe, folder: Path, pool: Pool) -> tuple[Tensor, float]:
-    """The pool's latents at unit variance and their scaling factor; encoded once, then read from ``latents.pt``."""
+def cache_latents(recipe: Recipe, folder: Path) -> None:
+    """Encode the pool with the trained autoencoder into ``latents.pt``, unless it is there."""
     path = folder / "latents.pt"
-    if not path.is_file():
-        torch.save(encode_pool(autoencoder(recipe, folder, pool).finished()["vae"], pool), path)
-    latents = torch.load(path, weights_only=True)
+    if path.is_file():
+        return
+    torch.set_num_threads(recipe.threads)
+    latents = encode_pool(trained_vae(recipe, folder), load_pool(folder / "pool", recipe.pool))
+    part = path.with_suffix(".part")
+    torch.save(latents, part)
+    os.replace(part, path)
+
+
+def load_latents(folder: Path) -> tuple[Tensor, float]:
+    """The pool's latents at unit variance, and the scaling factor that gives it."""
+    latents = torch.load(folder / "latents.pt", weights_only=True)
     scale = latent_scale(latents)
     return latents * scale, scale
 
 
-def export(recipe: Recipe, out: Path, vae: Fit, unet: Fit, scale: float, clip: Fit | None) -> None:
-    """Write ``out/diffusion`` and ``out/clip`` from the EMA weights."""
-    networks: Any = unet.finished()
-    autoencoder: Any = vae.finished()["vae"]
-    autoencoder.register_to_config(scaling_factor=scale)
-    write_diffusion(out / "diffusion", recipe, autoencoder, networks["unet"], networks["text_encoder"])
-    if clip is not None:
-        write_clip(out / "clip", recipe, clip.finished()["clip"])
+def trained_vae(recipe: Recipe, folder: Path, scale: float = 1.0) -> Any:
+    """The autoencoder with the EMA weights of ``vae.pt``, in evaluation mode."""
+    vae: Any = build_vae(recipe.vae, recipe.pool.size_px, scale).to(memory_format=torch.channels_last)
+    nn.ModuleDict({"vae": vae}).load_state_dict(read_ema(folder / "vae.pt"))
+    return vae.eval()
 
 
-def fill(recipe: Recipe, folder: Path, render: Render) -> None:
-    """Render the pool (in this process; shards that exist are kept)."""
-    fill_pool(folder / "pool", recipe.pool, render)
+def noise_predictor(recipe: Recipe, vocabulary: int, weights: dict[str, Tensor]) -> tuple[Any, Any]:
+    """U-Net and text encoder with ``weights`` (those of ``UnetTask.networks``), in evaluation mode."""
+    unet = build_unet(recipe.unet, recipe.vae.latent_channels, recipe.pool.size_px)
+    text = build_text_encoder(recipe.unet, vocabulary)
+    nn.ModuleDict({"unet": unet, "text_encoder": text}).load_state_dict(weights)
+    return unet.eval(), text.eval()
 
 
-def main() -> None:
-    """Run a recipe from start to folders; called again, it goes on where it was cut off."""
-    parser = argparse.ArgumentParser(description="Train the embedded diffusion model from a recipe.")
-    parser.add_argument("recipe", help="YAML of farm.mini.recipe.Recipe")
-    parser.add_argument("folder", type=Path, help="where pool and checkpoints are kept")
-    parser.add_argument("--out", type=Path, required=True, help="where the diffusers folder is written")
-    given = parser.parse_args()
-    recipe = load_recipe(given.recipe)
-    torch.set_num_threads(recipe.threads)
-    cv2.setNumThreads(1)
-    fill(recipe, given.folder, render_batch)
-    vae = fit_vae(recipe, given.folder)
-    unet, scale = fit_unet(recipe, given.folder)
-    export(recipe, given.out, vae, unet, scale, None)
+def export_diffusion(recipe: Recipe, folder: Path, out: Path) -> None:
+    """Write ``out/diffusion``, a diffusers folder, from the EMA weights of ``vae.pt`` and ``unet.pt``."""
+    part = out / ".diffusion.part"
+    vocabulary = len(write_tokenizer(part / "tokenizer", recipe.merges))
+    unet, text = noise_predictor(recipe, vocabulary, read_ema(folder / "unet.pt"))
+    write_diffusion(part, recipe, trained_vae(recipe, folder, load_latents(folder)[1]), unet, text)
+    _replace(part, out / "diffusion")
 
 
-@torch.no_grad()
-def _show_vae(fit: Fit, pool: Pool, folder: Path) -> None:
-    rows = np.linspace(0, len(pool) - 1, 16).astype(int)
-    x = to_tensor(pool.images[rows])
-    vae: Any = fit.task.networks["vae"]
-    y = to_uint8(vae.decode(latents_of(vae, x)).sample)
-    grid = np.concatenate([np.concatenate([a, b]) for a, b in zip(pool.images[rows], y, strict=True)], axis=1)
-    error = (pool.images[rows].astype(float) - y) ** 2
-    print(
-        f"vae step {fit.step}: {10 * np.log10(255**2 / error.mean()):.2f} dB",
-        fit.curve[-1] if fit.curve else "",
-        flush=True,
-    )
-    cv2.imwrite(str(folder / "vae.png"), grid[..., ::-1])
+def export_clip(recipe: Recipe, folder: Path, out: Path) -> None:
+    """Write ``out/clip``, an open_clip folder, from the EMA weights of ``clip.pt``."""
+    from farm.mini.train_clip import build_clip
+
+    part = out / ".clip.part"
+    clip: Any = build_clip(recipe, len(write_tokenizer(part, recipe.merges, recipe.clip.context)))
+    nn.ModuleDict({"clip": clip}).load_state_dict(read_ema(folder / "clip.pt"))
+    write_clip(part, recipe, clip.eval())
+    _replace(part, out / "clip")
 
 
-if __name__ == "__main__":
-    main()
+def _replace(part: Path, folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(part, folder)

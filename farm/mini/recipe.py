@@ -1,16 +1,31 @@
 """The recipe of the embedded models: every size, weight and rate of the three trainings, as frozen settings."""
 
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from farm.config import Frozen, Positive, Share
+from farm.config.base import Frozen, Positive, Share
+from farm.config.loop import LoopConfig, Rate, Weight
 from farm.errors import ConfigError
 
-Rate = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
+
+@dataclass(frozen=True)
+class Shard:
+    """The rendered pairs of the seeds ``first`` to ``first + pairs - 1``, of one surface or of all."""
+
+    first: int
+    pairs: int
+    surface: str | None
+
+    @property
+    def name(self) -> str:
+        """Its file in the pool's folder."""
+        return f"pairs-{self.first:09d}.npz"
 
 
 class PoolRecipe(Frozen):
@@ -23,22 +38,15 @@ class PoolRecipe(Frozen):
     focus: tuple[str, ...] = ()  # surfaces that the noise predictor learns; () = all of them
     focus_pairs: Annotated[int, Field(ge=0)] = 0  # further pairs of each of these
     textile: bool = True
-    workers: Positive = 1
 
-
-class LoopRecipe(Frozen):
-    """How long and how fast one network learns: cosine rate with warm-up, AdamW, EMA."""
-
-    steps: Positive = 3000
-    batch_size: Positive = 16
-    lr: Rate = 1e-3
-    warmup: Annotated[int, Field(ge=0)] = 100
-    final_lr: Share = 0.02  # the last rate as a share of ``lr``
-    weight_decay: Weight = 0.01
-    clip_norm: Rate = 1.0
-    ema: Share = 0.995
-    bf16: bool = True
-    checkpoint_every: Positive = 500
+    def shards(self) -> list[Shard]:
+        """The rendered part of the pool: all surfaces first, then each of the focus."""
+        shards, first = list[Shard](), self.first_seed
+        for surface, pairs in ((None, self.pairs), *((name, self.focus_pairs) for name in self.focus)):
+            for start in range(0, pairs, self.shard_pairs):
+                shards.append(Shard(first + start, min(self.shard_pairs, pairs - start), surface))
+            first += pairs
+        return shards
 
 
 class VaeRecipe(Frozen):
@@ -50,8 +58,10 @@ class VaeRecipe(Frozen):
     crop_px: Annotated[int, Field(ge=32, multiple_of=8)] = 64
     absolute_from: Share = 0.5  # share of the steps after which absolute error takes the place of squared error
     perceptual: Weight = 0.05
-    perceptual_from: Share = 0.5  # share of the steps after which the perceptual term joins
-    loop: LoopRecipe = LoopRecipe(steps=4000, batch_size=12, lr=2e-3)
+    texture: Weight = 0.0  # of the distance between channel statistics
+    enlarge: Rate = 1.0  # pictures are enlarged by this before they are compared
+    perceptual_from: Share = 0.5  # share of the steps after which the perceptual terms join
+    loop: LoopConfig = LoopConfig(steps=4000, batch_size=12, lr=2e-3)
 
     @model_validator(mode="after")
     def _encoder_holds_the_transform(self) -> "VaeRecipe":
@@ -83,7 +93,7 @@ class UnetRecipe(Frozen):
     min_snr: Weight = 5.0  # gamma of min-SNR weighting; 0 = plain epsilon loss
     defect_weight: Weight = 0.0  # added to the loss's weight where a picture shows its defect
     compiled: bool = False  # torch.compile the noise predictor: minutes of warm-up, then 1.27 x the steps (EPYC, bf16)
-    loop: LoopRecipe = LoopRecipe(lr=8e-4, batch_size=16)
+    loop: LoopConfig = LoopConfig(lr=8e-4, batch_size=16)
 
     @model_validator(mode="after")
     def _groups_divide(self) -> "UnetRecipe":
@@ -98,12 +108,27 @@ class ClipRecipe(Frozen):
 
     embed_dim: Positive = 256
     image_px: Positive = 128
+    image_pool: Literal["avg", "max", "avgmax"] = "avgmax"  # over the last maps of the image tower
+    image_head: Literal["linear", "mlp"] = "mlp"
     text_width: Positive = 128
     text_layers: Positive = 3
     text_heads: Positive = 4
     context: Positive = 32
-    image_lr: Weight = 0.1  # rate of the ImageNet tower as a share of the loop's; 0 = locked
-    loop: LoopRecipe = LoopRecipe(steps=1500, batch_size=48, bf16=False)
+    frozen_stages: Annotated[int, Field(ge=0, le=8)] = 3  # of the image tower's seven, from the input; 8 = all of it
+    image_lr: Weight = 0.2  # rate of its open stages as a share of the loop's
+    group_pairs: Positive = 4  # pairs of one surface that share a batch
+    pair_weight: Weight = 1.0  # of the second question, sound or not, within a pair
+    loop: LoopConfig = LoopConfig(steps=3000, batch_size=64, bf16=False)
+
+
+Network = Literal["vae", "unet", "clip"]
+Phase = Literal["pool", "vae", "unet", "clip"]
+_DECIDED_BY: dict[Phase, tuple[str, ...]] = {
+    "pool": ("pool",),
+    "vae": ("seed", "pool", "vae"),
+    "unet": ("seed", "merges", "pool", "vae", "unet"),
+    "clip": ("seed", "merges", "pool", "clip"),
+}
 
 
 class Recipe(Frozen):
@@ -116,6 +141,46 @@ class Recipe(Frozen):
     vae: VaeRecipe = VaeRecipe()
     unet: UnetRecipe = UnetRecipe()
     clip: ClipRecipe = ClipRecipe()
+
+    def loop(self, network: Network) -> LoopConfig:
+        """How ``network`` is trained."""
+        loops = {"vae": self.vae.loop, "unet": self.unet.loop, "clip": self.clip.loop}
+        return loops[network]
+
+    def decisive(self, phase: Phase) -> dict[str, Any]:
+        """The settings that decide what ``phase`` makes, as JSON values; rounding and checkpoints aside."""
+        settings = self.model_dump(mode="json", include=set(_DECIDED_BY[phase]))
+        settings.get("unet", {}).pop("compiled", None)
+        for network in ("vae", "unet", "clip"):
+            settings.get(network, {"loop": {}})["loop"].pop("checkpoint_every", None)
+        return settings
+
+
+def hold_settings(recipe: Recipe, folder: Path, phase: Phase) -> None:
+    """Note in ``folder`` what ``phase`` is made with; ``ConfigError`` where it was begun with other settings."""
+    path, now = folder / f"{phase}_settings.json", recipe.decisive(phase)
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(now, indent=1) + "\n")
+        return
+    before = dict(_leaves(json.loads(path.read_text()), ""))
+    after = dict(_leaves(now, ""))
+    lines = [
+        f"  {name}: {before.get(name)!r} there, {after.get(name)!r} in the recipe"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    if lines:
+        text = "\n".join(lines)
+        raise ConfigError(f"{path}: {phase} was begun with other settings; give another folder, or these back\n{text}")
+
+
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield place, value
+        return
+    for name, inner in value.items():
+        yield from _leaves(inner, f"{place}.{name}" if place else name)
 
 
 def load_recipe(path: str | Path) -> Recipe:

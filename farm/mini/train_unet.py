@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from farm.fitting.task import Part
 from farm.mini.data import Pool, draw_rows, focused
 from farm.mini.networks import build_scheduler, build_text_encoder, build_unet
 from farm.mini.recipe import Recipe
@@ -32,28 +33,36 @@ class UnetTask:
         self.changed = torch.from_numpy(pool.changed)
         self.abar = build_scheduler().alphas_cumprod
 
+    def to(self, device: torch.device) -> None:
+        """Move the networks and the noise levels; the latents stay where they are."""
+        self.networks.to(device)
+        self.abar = self.abar.to(device)
+
     def groups(self, lr: float) -> list[dict[str, object]]:
         """One group: every weight at the same rate."""
         return [{"params": list(self.networks.parameters()), "lr": lr}]
 
-    def loss(self, _step: int, draw: torch.Generator) -> dict[str, Tensor]:
+    def loss(self, _step: int, draw: torch.Generator, part: Part) -> dict[str, Tensor]:
         """Weighted squared error of the predicted noise."""
-        rows = draw_rows(self.pool, self.among, self.recipe.loop.batch_size, draw)
-        x0 = self.latents[rows].float()
-        noise = torch.randn(x0.shape, generator=draw)
-        t = torch.randint(len(self.abar), (len(rows),), generator=draw)
+        count, device = self.recipe.loop.batch_size, self.abar.device
+        rows = draw_rows(self.pool, self.among, count, draw)
+        noise = torch.randn((count, *self.latents.shape[1:]), generator=draw)
+        t = torch.randint(len(self.abar), (count,), generator=draw)
+        dropped = torch.rand(count, generator=draw) < self.recipe.drop_caption
+        mine = part.rows(count)
+        rows, dropped, t, noise = rows[mine], dropped[mine], t[mine].to(device), noise[mine].to(device)
         abar = self.abar[t].view(-1, 1, 1, 1)
-        x = abar.sqrt() * x0 + (1 - abar).sqrt() * noise
-        dropped = torch.rand(len(rows), generator=draw) < self.recipe.drop_caption
+        x = abar.sqrt() * self.latents[rows].float().to(device) + (1 - abar).sqrt() * noise
         captions = ["" if drop else self.pool.captions[row] for row, drop in zip(rows.tolist(), dropped, strict=True)]
         predicted = self.predict(x, t, self._embed(captions), return_dict=False)[0].float()
-        emphasis = 1 + self.recipe.defect_weight * self.changed[rows].float().unsqueeze(1)
+        emphasis = 1 + self.recipe.defect_weight * self.changed[rows].float().unsqueeze(1).to(device)
         error = (emphasis * (predicted - noise).square()).mean(dim=(1, 2, 3))
         return {"loss": (self._weight(abar.flatten()) * error).mean(), "error": error.mean().detach()}
 
     def _embed(self, captions: list[str]) -> Tensor:
         distinct = sorted(set(captions))
-        hidden = self.networks["text_encoder"](torch.stack([self.ids_of[text] for text in distinct]))[0]
+        ids = torch.stack([self.ids_of[text] for text in distinct]).to(self.abar.device)
+        hidden = self.networks["text_encoder"](ids)[0]
         return hidden[torch.tensor([distinct.index(text) for text in captions])]
 
     def _weight(self, abar: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
-"""The decoder's training beside a fixed block encoder: squared error, then absolute error and perceptual distance."""
+"""The decoder's training beside a fixed block encoder: squared error, then absolute error and perceptual distances."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from farm.fitting.task import Part
 from farm.mini.blocks import fit_blocks, set_encoder
 from farm.mini.data import Pool, draw_crops, to_tensor
 from farm.mini.networks import build_vae
@@ -25,26 +26,35 @@ class VaeTask:
         self.vae.encoder.requires_grad_(False)
         self.vae.quant_conv.requires_grad_(False)
         self.networks = nn.ModuleDict({"vae": self.vae})
-        self.perceptual = Perceptual() if recipe.vae.perceptual > 0 else None
+        self.device = torch.device("cpu")
+        compared = recipe.vae.perceptual > 0 or recipe.vae.texture > 0
+        self.perceptual = Perceptual(recipe.vae.enlarge) if compared else None
+
+    def to(self, device: torch.device) -> None:
+        """Move the autoencoder and the network that compares."""
+        self.networks.to(device)
+        self.device = device
+        if self.perceptual is not None:
+            self.perceptual.to(device)
 
     def groups(self, lr: float) -> list[dict[str, object]]:
         """One group: the decoder's weights at the same rate."""
         learned = [*self.vae.decoder.parameters(), *self.vae.post_quant_conv.parameters()]
         return [{"params": learned, "lr": lr}]
 
-    def loss(self, step: int, draw: torch.Generator) -> dict[str, Tensor]:
-        """Four times the squared error, later the absolute error; the perceptual distance joins late."""
+    def loss(self, step: int, draw: torch.Generator, part: Part) -> dict[str, Tensor]:
+        """Four times the squared error, later the absolute error; the perceptual distances join late."""
         recipe = self.recipe
-        x = draw_crops(self.pool, recipe.loop.batch_size, recipe.crop_px, draw)
-        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        x = draw_crops(self.pool, recipe.loop.batch_size, recipe.crop_px, draw, part).to(self.device)
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             z = self.vae.encode(x).latent_dist.mean
         y = self.vae.decode(z).sample.float()
         terms = {"l1": (y - x).abs().mean(), "mse": (y - x).square().mean()}
         late = step >= recipe.absolute_from * recipe.loop.steps
         loss = terms["l1"] if late else terms["mse"] * 4
         if self.perceptual is not None and step >= recipe.perceptual_from * recipe.loop.steps:
-            terms["perceptual"] = self.perceptual(x, y)
-            loss = loss + recipe.perceptual * terms["perceptual"]
+            terms["perceptual"], terms["texture"] = self.perceptual(x, y)
+            loss = loss + recipe.perceptual * terms["perceptual"] + recipe.texture * terms["texture"]
         return terms | {"loss": loss}
 
 

@@ -43,7 +43,11 @@ def test_each_job_has_help_and_a_module_of_its_own(name: str) -> None:
     done = farm(name, "--help")
     assert done.returncode == 0, done.stderr
     module = subprocess.run(
-        [sys.executable, "-m", f"jobs.{name}", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
+        [sys.executable, "-m", f"jobs.{name.replace('-', '_')}", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
     )
     assert "Usage:" in module.stdout
 

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from farm.fitting.loop import Fit
 from farm.mini.blocks import fit_blocks, set_encoder
 from farm.mini.data import fill_pool, load_pool, to_tensor
-from farm.mini.loop import Fit
 from farm.mini.networks import build_vae
+from farm.mini.perceptual import Perceptual
 from farm.mini.recipe import VaeRecipe
 from farm.mini.train_vae import VaeTask
 
@@ -62,3 +63,12 @@ def test_thirty_steps_of_the_decoder_lower_its_loss_and_leave_the_encoder(tiny, 
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
     after = fit.finished()["vae"].encoder.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_blurred_picture_is_farther_in_texture_than_one_of_other_grain():
+    torch.manual_seed(0)
+    compare = Perceptual()
+    grain, other = (torch.rand(2, 3, 64, 64) for _ in range(2))
+    blurred = torch.nn.functional.avg_pool2d(grain, 3, 1, 1)
+    assert compare(grain, grain) == (0, 0)
+    assert compare(grain, blurred)[1] > 3 * compare(grain, other)[1]

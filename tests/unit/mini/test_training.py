@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from farm.errors import ConfigError
-from farm.mini.data import draw_rows, fill_pool, focused, load_pool, to_tensor, to_uint8
+from farm.fitting.loop import Fit
+from farm.fitting.task import Part, generator
+from farm.mini.data import draw_crops, draw_rows, fill_pool, focused, load_pool, to_tensor, to_uint8
 from farm.mini.fit import token_ids
-from farm.mini.loop import Fit, generator, rate
-from farm.mini.recipe import LoopRecipe, load_recipe
-from farm.mini.tokenizer import write_tokenizer
+from farm.mini.recipe import hold_settings, load_recipe
 from farm.mini.train_unet import UnetTask
 from farm.mini.train_vae import VaeTask, encode_pool, latent_scale
 
@@ -18,10 +18,10 @@ def pool(tiny, render, tmp_path):
     return load_pool(tmp_path / "pool", tiny.pool)
 
 
-def _unet_task(tiny, pool, folder):
-    tokenizer = write_tokenizer(folder / "tokenizer", tiny.merges)
+def _unet_task(tiny, pool):
+    ids, vocabulary = token_ids(tiny, pool, 77)
     latents = torch.randn(len(pool), 4, 4, 4, generator=generator(0, "latents", 0)) * 0.1 + 1
-    return UnetTask(tiny, pool, latents, token_ids(tokenizer, pool, 77), len(tokenizer))
+    return UnetTask(tiny, pool, latents, ids, vocabulary)
 
 
 def test_the_pool_holds_both_pictures_of_every_pair(pool):
@@ -68,31 +68,34 @@ def test_thirty_steps_of_the_autoencoder_lower_its_loss(tiny, pool):
     assert float((latents.float() * latent_scale(latents)).std()) == pytest.approx(1, abs=1e-3)
 
 
-def test_thirty_steps_of_the_noise_predictor_lower_its_loss(tiny, pool, tmp_path):
-    fit = Fit(_unet_task(tiny, pool, tmp_path), tiny.unet.loop, tiny.seed)
+def test_thirty_steps_of_the_noise_predictor_lower_its_loss(tiny, pool):
+    fit = Fit(_unet_task(tiny, pool), tiny.unet.loop, tiny.seed)
     losses = [fit.advance()["error"] for _ in range(30)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
 
-def test_a_resumed_run_repeats_the_next_losses_exactly(tiny, pool, tmp_path):
-    straight = Fit(_unet_task(tiny, pool, tmp_path), tiny.unet.loop, tiny.seed)
-    losses = [straight.advance()["loss"] for _ in range(6)]
-    first = Fit(_unet_task(tiny, pool, tmp_path), tiny.unet.loop, tiny.seed)
-    for _ in range(3):
-        first.advance()
-    first.save(tmp_path)
-    second = Fit(_unet_task(tiny, pool, tmp_path), tiny.unet.loop, tiny.seed)
-    assert second.resume(tmp_path)
-    assert [second.advance()["loss"] for _ in range(3)] == losses[3:]
-    assert all(torch.equal(second.ema[name], value) for name, value in straight.ema.items())
+def test_two_parts_of_a_batch_are_the_batch(tiny, pool):
+    parts = (Part(), Part(0, 2), Part(1, 2))
+    whole, first, second = (_unet_task(tiny, pool).loss(1, generator(0, "parts", 1), part) for part in parts)
+    for name, value in whole.items():
+        both = (first[name] + second[name]) / 2
+        assert both.item() == pytest.approx(value.item(), rel=1e-5)
+    assert first["loss"].item() != pytest.approx(second["loss"].item(), rel=1e-3)
+    whole, first, second = (draw_crops(pool, 6, 16, generator(0, "parts", 1), part) for part in parts)
+    assert torch.equal(whole, torch.stack([first, second], dim=1).flatten(0, 1))
 
 
-def test_the_rate_warms_up_and_falls_to_its_last_share():
-    recipe = LoopRecipe(steps=100, warmup=10, final_lr=0.1)
-    assert rate(0, recipe) == 0.1
-    assert rate(9, recipe) == 1.0
-    assert rate(55, recipe) == pytest.approx(0.55)
-    assert rate(100, recipe) == pytest.approx(0.1)
+def test_a_folder_begun_with_other_settings_is_refused(tiny, tmp_path):
+    for phase in ("pool", "vae", "unet"):
+        hold_settings(tiny, tmp_path, phase)
+    rarer = tiny.unet.loop.model_copy(update={"checkpoint_every": 7, "lr": 0.5})
+    other = tiny.model_copy(update={"unet": tiny.unet.model_copy(update={"loop": rarer, "compiled": True})})
+    hold_settings(other, tmp_path, "vae")
+    with pytest.raises(
+        ConfigError, match=r"unet was begun with other settings(.|\n)*unet.loop.lr: 0.003 there, 0.5 in"
+    ) as e:
+        hold_settings(other, tmp_path, "unet")
+    assert "checkpoint_every" not in str(e.value)
 
 
 def test_a_recipe_with_groups_that_do_not_divide_is_refused(tmp_path):
