@@ -1,4 +1,7 @@
-"""Any open_clip image tower: a registered model name or a JSON file, with a registered tag or a local checkpoint.
+"""Any open_clip model: a registered name or a JSON file, with a registered tag or a local checkpoint, or its folder.
+
+A folder is what open_clip itself reads as ``local-dir:<folder>``, the embedded CLIP's for one: it holds
+``open_clip_config.json`` (model and preprocessing), ``open_clip_model.safetensors`` and a tokenizer.
 
 Preprocessing is the library's own (``open_clip.transform.image_transform``) done on tensors, whole batches at a time:
 resize antialiased on the host in uint8 (torch's kernel follows Pillow's: a pixel in a hundred differs by one level of
@@ -7,6 +10,7 @@ resize antialiased on the host in uint8 (torch's kernel follows Pillow's: a pixe
 
 import difflib
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import open_clip
@@ -21,9 +25,12 @@ from farm.embedders import Pixels, Vectors
 from farm.embedders.batches import DTYPES, embed
 from farm.errors import WeightsError
 
+FOLDER = "local-dir:"  # before the path of a folder, as open_clip wants it
+CONFIG, CHECKPOINT = "open_clip_config.json", "open_clip_model.safetensors"  # in a folder
+
 
 class OpenClip:
-    """Embedder over the image tower of ``config.model`` with the weights ``config.pretrained``.
+    """Embedder over the image tower of ``config.model`` with the weights ``config.pretrained``, and its text tower.
 
     Weights are safetensors, or a file that torch loads with ``weights_only``; others raise ``WeightsError``, as do a
     name or tag that open_clip does not know and weights that do not fit.
@@ -33,7 +40,8 @@ class OpenClip:
         assert config.model is not None  # EmbedConfig asks for both
         assert config.pretrained is not None
         self._batch_size, self._device, self._dtype = compute.batch_size, compute.device, DTYPES[compute.dtype]
-        self._model = _load(config.model, config.pretrained).to(self._device, self._dtype)
+        self._source = _registered(config.model)
+        self._model = _load(self._source, config.pretrained).to(self._device, self._dtype)
         self._preprocess = PreprocessCfg(**self._model.visual.preprocess_cfg)  # type: ignore[union-attr, arg-type]
         self.name = f"open_clip/{Path(config.model).stem}/{Path(config.pretrained).name}"
         self.dim = int(self._encode(torch.zeros((1, 3, 8, 8), dtype=torch.uint8)).shape[1])
@@ -41,6 +49,14 @@ class OpenClip:
     def __call__(self, images: Pixels) -> Vectors:
         """(B, H, W, 3) uint8  ->  (B, D) float32 unit vectors."""
         return embed(self._encode, images, self.dim, self._batch_size)
+
+    @torch.inference_mode()
+    def texts(self, sentences: Sequence[str]) -> Vectors:
+        """N sentences  ->  (N, D) float32 unit vectors, in the space of the images'."""
+        tokens = open_clip.get_tokenizer(self._source)(list(sentences)).to(self._device)
+        features: Tensor = self._model.encode_text(tokens)  # type: ignore[operator]
+        vectors: Vectors = F.normalize(features.float(), dim=1).cpu().numpy()
+        return vectors
 
     @torch.inference_mode()
     def _encode(self, pixels_BCHW: Tensor) -> Tensor:
@@ -73,13 +89,17 @@ def _resized(height: int, width: int, target: tuple[int, ...], mode: str) -> tup
     return round(height / ratio), round(width / ratio)
 
 
-def _load(model: str, pretrained: str) -> nn.Module:
-    name = _registered(model)
-    if not Path(pretrained).is_file():
+def _load(name: str, pretrained: str) -> nn.Module:
+    if name.startswith(FOLDER):
+        _check_folder(Path(name.removeprefix(FOLDER)), pretrained)
+    elif not Path(pretrained).is_file():
         _check_tag(name, pretrained)
     try:
         loaded: nn.Module = open_clip.create_model(
-            name, pretrained=pretrained, require_pretrained=True, weights_only=True
+            name,
+            pretrained=None if name.startswith(FOLDER) else pretrained,
+            require_pretrained=True,
+            weights_only=True,
         )
     except pickle.UnpicklingError as error:
         raise WeightsError(
@@ -88,14 +108,16 @@ def _load(model: str, pretrained: str) -> nn.Module:
         ) from error
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"open_clip '{model}' with '{pretrained}' cannot be loaded: {_first_line(error)}; give a checkpoint of "
+            f"open_clip '{name}' with '{pretrained}' cannot be loaded: {_first_line(error)}; give a checkpoint of "
             "this model as embed.pretrained (a local .safetensors file needs no network)"
         ) from error
     return loaded.eval()
 
 
 def _registered(model: str) -> str:
-    """The name under which open_clip knows ``model``, which may be the path of a JSON config."""
+    """The name under which open_clip knows ``model``, which may be a folder or the path of a JSON config."""
+    if Path(model).is_dir():
+        return FOLDER + model
     if Path(model).suffix == ".json":
         if not Path(model).is_file():
             raise WeightsError(f"{model}: no such file; give an open_clip model config as embed.model")
@@ -106,6 +128,16 @@ def _registered(model: str) -> str:
         near = difflib.get_close_matches(model, known, n=3, cutoff=0.3)
         raise WeightsError(f"open_clip has no model '{model}'; the nearest names are {', '.join(near) or 'none'}")
     return model
+
+
+def _check_folder(folder: Path, pretrained: str) -> None:
+    absent = [name for name in (CONFIG, CHECKPOINT) if not (folder / name).is_file()]
+    if absent:
+        raise WeightsError(f"{folder}: holds no {absent[0]}; give a folder that open_clip wrote, or a model's name")
+    if pretrained != CHECKPOINT:
+        raise WeightsError(
+            f"{folder}: the weights of a folder are its own; found embed.pretrained '{pretrained}', give '{CHECKPOINT}'"
+        )
 
 
 def _check_tag(name: str, pretrained: str) -> None:
