@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from farm.config import MethodConfig, RulesConfig, Run
+from farm.config import DefectPrompt, MethodConfig, RulesConfig, Run, TranslateConfig
 from farm.datasets.photo import PhotoSet, TrainPhoto
 from farm.errors import DataError
 from farm.ids import fingerprint, generator, radical_inverse, row_seed, sample_id
+from farm.methods import prompt_table
 from farm.rows import PLANNED, Batch
 
 PLAN_VERSION = 1  # raised when the meaning of a plan changes, so that old and new runs never mix
@@ -30,6 +31,7 @@ class Plan:
             name: arm_sources(photos.train, method.sources)
             for name, method in zip(run.arm_names(), run.methods, strict=True)
         }
+        self.defects = arm_defects(run)
         self.has_shot_masks = any(shot.mask_path for shot in photos.shots)
         self.fingerprint = plan_fingerprint(run, photos.fingerprint, model)
         self._edges = np.cumsum([method.share for method in run.methods])
@@ -62,7 +64,7 @@ class Plan:
         rng = generator(seed, "plan")
         arm = int(np.searchsorted(self._edges, radical_inverse(number) * self._edges[-1], side="right"))
         name, method = self.run.arm_names()[arm], self.run.methods[arm]
-        sources, defects = self.sources[name], self.run.prompts.defects
+        sources, defects = self.sources[name], self.defects[name]
         source = sources[int(rng.integers(len(sources)))]
         defect = defects[int(rng.integers(len(defects)))]
         recipe = str(rng.choice(method.recipes)) if isinstance(method, RulesConfig) else ""
@@ -98,7 +100,20 @@ def plan_fingerprint(run: Run, photos: str, model: str) -> str:
         mode="json", exclude={"name", "output", "rows", "max_failed_fraction", "embed", "filter", "train", "cluster"}
     )
     kept["data"] = {"category": run.data.category}
+    tables = {name: defects for name, defects in arm_defects(run).items() if defects != run.prompts.defects}
+    if tables:  # their words are not in the config
+        kept["prompt_tables"] = {name: [defect.model_dump() for defect in table] for name, table in tables.items()}
     return fingerprint({"version": PLAN_VERSION, "run": kept, "photos": photos, "model": model})
+
+
+def arm_defects(run: Run) -> dict[str, tuple[DefectPrompt, ...]]:
+    """The defects of each arm: the run's own, or for ``translate`` with a material those of the prompt table."""
+    return {
+        name: prompt_table.prompts(method.material, method.engine, method.object_name)
+        if isinstance(method, TranslateConfig) and method.material is not None
+        else run.prompts.defects
+        for name, method in zip(run.arm_names(), run.methods, strict=True)
+    }
 
 
 def arm_sources(photos: tuple[TrainPhoto, ...], limit: int | None) -> tuple[TrainPhoto, ...]:

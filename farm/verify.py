@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from farm.config import BackgroundAwareConfig, Run
+from farm.config import MethodConfig, RulesConfig, Run
 from farm.errors import FarmError
 from farm.images import decode_image, decode_mask
 from farm.parts import from_parquet, to_batch
@@ -104,9 +104,9 @@ def _row(row: dict[str, Any], run: Run) -> str:
     return f"{changed} background pixels differ from the source" if changed else ""
 
 
-def touched(mask: Any, method: Any) -> Any:
+def touched(mask: Any, method: MethodConfig) -> Any:
     """Where a method may change pixels, (H, W) bool: its mask, dilated where it feathers; all where it composes not."""
-    if isinstance(method, BackgroundAwareConfig):
+    if not isinstance(method, RulesConfig):
         if not method.composite:
             return np.ones(mask.shape, dtype=bool)
         side = 2 * method.dilate_px + 1

@@ -66,6 +66,7 @@ class LoraFit(FitConfig):
     token: bool = True
     token_lr: Rate = 1e-3
     background_weight: Weight = 1.0  # lambda_bg, of the disentanglement term
+    drop_text: Share = 0.1  # of the defect passes read the empty text, which guidance compares with
     whole_unet: bool = False  # fine-tune every weight of the U-Net in place of low-rank adapters
 
 
@@ -89,13 +90,17 @@ class BackgroundAwareConfig(MethodBase):
 
 
 class AdaptConfig(Frozen):
-    """Online adaptation of the decoder, image by image (card 004 section 5, stage 4)."""
+    """Online adaptation of the decoder, image by image (card 004 section 5, stage 4); see ``farm.diffusion.adapt``.
 
-    iterations: Annotated[int, Field(ge=0)] = 200  # at most; 0 = none
-    lr: Rate = 1e-4
+    The paper takes 200 iterations of plain AdamW at 1e-4; those here are of whitened weights, and far fewer do.
+    """
+
+    iterations: Annotated[int, Field(ge=0)] = 12  # at most; 0 = none
+    lr: Rate = 5e-4
     background_weight: Weight = 100.0  # lambda
     min_gain_db: Weight = 0.05  # an image stops when its background gains less than this ...
-    every: Positive = 20  # ... in so many iterations
+    every: Positive = 4  # ... in so many iterations
+    together: Positive = 1  # images adapted in one pass; more pays on a GPU only, and is equal to rounding only
 
 
 class ControlFit(FitConfig):
@@ -125,8 +130,33 @@ class AdaBldmConfig(MethodBase):
     adapter: str | None = None
 
 
+Material = Literal[
+    "metal",
+    "steel",
+    "magnet",
+    "textile",
+    "leather",
+    "wood",
+    "ceramic",
+    "concrete",
+    "stone",
+    "glass",
+    "paper",
+    "rubber",
+    "film",
+    "plastic",
+    "pcb",
+    "food",
+    "tablet",
+]  # what farm.methods.prompt_table has words for
+
+
 class TranslateConfig(MethodBase):
-    """Text-guided image-to-image (card 000): the mask is found by differencing, or given."""
+    """Text-guided image-to-image (card 000): the mask is found by differencing, or given.
+
+    ``inpaint`` changes the target mask of the plan; ``instruct`` and ``sdedit`` find their own place, so that
+    ``masks`` means nothing to them.
+    """
 
     kind: Literal["translate"] = "translate"
     engine: Literal["instruct", "sdedit", "inpaint"] = "sdedit"
@@ -134,12 +164,21 @@ class TranslateConfig(MethodBase):
     strength: Annotated[float, Field(gt=0, le=1)] = 0.5  # sdedit and inpaint: share of the schedule that is redone
     guidance: Annotated[float, Field(ge=0)] = 7.5  # by text
     image_guidance: Annotated[float, Field(ge=0)] = 1.5  # instruct only
-    material: str | None = None  # take prompts from the table of this material; None = the run's own
+    material: Material | None = None  # take prompts from the table of this material; None = the run's own
+    object_name: str | None = Field(default=None, min_length=1)  # in those prompts, e.g. "a nut"; None = the table's
     align_px: Annotated[float, Field(ge=0)] = 4.0  # refuse an image that moved by more
     min_area: Share = 0.0003  # of a component of the differenced mask
     composite: bool = True
     dilate_px: Annotated[int, Field(ge=0)] = 3
-    min_visible: Share = 0.05
+    min_visible: Share = 0.05  # inpaint: area(label) / area(target) below this is refused as "no visible defect"
+
+    @model_validator(mode="after")
+    def _object_of_a_table(self) -> "TranslateConfig":
+        if self.object_name is not None and self.material is None:
+            raise ValueError(
+                f"object_name is {self.object_name!r} but material is not set; a run's own prompts name their object"
+            )
+        return self
 
 
 MethodConfig = Annotated[

@@ -10,6 +10,8 @@ __all__ = ["METHODS", "Made", "Method", "Request", "build_method"]
 METHODS: dict[str, str] = {
     "rules": "farm.methods.rules:Rules",
     "background_aware": "farm.methods.background_aware:BackgroundAware",
+    "adabldm": "farm.methods.adabldm:AdaBldm",
+    "translate": "farm.methods.translate:Translate",
 }
 
 

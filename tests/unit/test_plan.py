@@ -6,6 +6,7 @@ import pytest
 
 from farm.datasets import load_photos
 from farm.errors import DataError
+from farm.methods.prompt_table import WORDS, prompts
 from farm.plan import Plan, arm_sources
 from farm.rows import PLANNED, check
 from tests.photos import make_run, make_tree
@@ -94,6 +95,30 @@ def test_a_rule_is_named_after_what_it_paints(root: Path) -> None:
     assert all(row["defect"] == row["recipe"] and row["prompt"] == "" for row in rows if row["method"] == "rules")
     others = [(row["defect"], row["prompt"]) for row in rows if row["method"] == "background_aware"]
     assert set(others) == {("disc", "a plate with a disc")}
+
+
+def test_translation_with_a_material_draws_from_its_table(root: Path) -> None:
+    arms = [
+        {"kind": "translate", "material": "wood", "object_name": "a plate"},
+        {"kind": "translate", "name": "asked", "engine": "instruct", "material": "wood"},
+        {"kind": "translate", "name": "own", "engine": "inpaint"},
+    ]
+    rows = list(map(plan(root, methods=arms).row, range(240)))
+    table = {(defect.name, defect.prompt) for defect in prompts("wood", "sdedit", "a plate")}
+    assert {(row["defect"], row["prompt"]) for row in rows if row["method"] == "translate"} == table
+    asked = {row["prompt"] for row in rows if row["method"] == "asked"}
+    assert asked == {defect.prompt for defect in prompts("wood", "instruct")}
+    assert {row["prompt"] for row in rows if row["method"] == "own"} == {"a plate with a disc"}
+    assert {row["normal_prompt"] for row in rows} == {"a photo of a plate"}
+
+
+def test_words_of_a_table_are_part_of_the_plan(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_table, without = [{"kind": "translate", "material": "wood"}], [{"kind": "translate"}]
+    before = [plan(root, methods=arms).fingerprint for arms in (with_table, without)]
+    monkeypatch.setitem(WORDS, "crack", ("a fissure", "cracked"))
+    after = [plan(root, methods=arms).fingerprint for arms in (with_table, without)]
+    assert before[0] != after[0]
+    assert before[1] == after[1]
 
 
 def test_shards_are_fixed_ranges_that_cover_the_plan_once(root: Path) -> None:
