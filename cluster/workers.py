@@ -68,6 +68,8 @@ class Generate(_Worker):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
+        from farm.fitting.adapters import adapter_sums, hold_adapters
+        from farm.prepare import settled_adapters
         from farm.stages.generate import Generate as Stage
         from farm.stages.invert import InversionBlocks, needs_inversion
 
@@ -77,7 +79,14 @@ class Generate(_Worker):
             for name, method in arms.items()
             if needs_inversion(method)
         }
-        self.stage = Stage(self.run, self.photos, self.plan, lambda arm, photo: blocks[arm].trajectory(photo))
+        settled = settled_adapters(self.folder.fingerprints())
+        self.stage = Stage(
+            self.run,
+            self.photos,
+            self.plan,
+            lambda arm, photo: blocks[arm].trajectory(photo),
+            built=lambda: hold_adapters(self.folder.store.root, settled, adapter_sums(self.run)),
+        )
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """(1 row: shard) → rows of the shard with ``shard`` and ``costs`` (JSON) beside them."""

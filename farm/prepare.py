@@ -10,12 +10,14 @@ from farm.datasets import load_photos
 from farm.datasets.photo import PhotoSet
 from farm.diffusion.weights import fingerprint as model_fingerprint
 from farm.errors import RunError
+from farm.fitting.adapters import adapter_sums, hold_adapters
 from farm.ids import fingerprint
 from farm.plan import Plan, plan_fingerprint
 from farm.run_folder import RunFolder
 from farm.source_index import read_index, write_index
 
 MODEL_FREE = ("rules",)
+_ADAPTER = "adapter "  # before the arm's name in the fingerprints
 
 
 def prepare(run: Run) -> tuple[RunFolder, Plan]:
@@ -29,7 +31,8 @@ def prepare(run: Run) -> tuple[RunFolder, Plan]:
     plan = Plan(run, photos, prints["model"])
     if folder.store.exists("run.yaml"):
         _check(folder, run, prints)
-        if read_index(folder).fingerprint == photos.fingerprint and folder.run() == run:
+        same = settled_adapters(folder.fingerprints()) == settled_adapters(prints)
+        if same and read_index(folder).fingerprint == photos.fingerprint and folder.run() == run:
             return folder, plan
     write_index(folder, photos)
     facts = {"versions": provenance.versions(), "commit": provenance.commit(), "hardware": provenance.hardware()}
@@ -39,13 +42,19 @@ def prepare(run: Run) -> tuple[RunFolder, Plan]:
 
 
 def fingerprints(run: Run, photos: PhotoSet) -> dict[str, str]:
-    """The names of everything that decides a result: photographs, weights, plan, embedder, judge and training."""
+    """The names of everything that decides a result: photographs, weights, plan, embedder, judge and training.
+
+    A fitted arm adds ``adapter <arm>``, the checksum of its adapter, "" while it is not fitted. The plan does not know
+    it, so that a plan can be made before a fit; verdicts and all after them do.
+    """
     needs_model = any(method.kind not in MODEL_FREE for method in run.methods)
     model = model_fingerprint(run.model) if needs_model else "none"
     plan = plan_fingerprint(run, photos.fingerprint, model)
     embedder = fingerprint([run.embed.model_dump(mode="json"), photos.fingerprint, run.size_px])
     layout = {"rows": run.rows, "shard_rows": run.cluster.shard_rows}
-    judge = fingerprint([plan, layout["rows"], embedder, run.filter.model_dump(mode="json")])
+    adapters = adapter_sums(run)
+    made_by = [adapters] if adapters else []
+    judge = fingerprint([plan, layout["rows"], embedder, run.filter.model_dump(mode="json"), *made_by])
     train = fingerprint([judge, run.train.model_dump(mode="json")])
     return {
         "photos": photos.fingerprint,
@@ -55,13 +64,21 @@ def fingerprints(run: Run, photos: PhotoSet) -> dict[str, str]:
         "embedder": embedder,
         "judge": judge,
         "train": train,
+        **{f"{_ADAPTER}{arm}": checksum for arm, checksum in adapters.items()},
     }
+
+
+def settled_adapters(prints: dict[str, str]) -> dict[str, str]:
+    """Of a folder's fingerprints, the checksum of each fitted arm's adapter."""
+    return {name.removeprefix(_ADAPTER): value for name, value in prints.items() if name.startswith(_ADAPTER)}
 
 
 def _check(folder: RunFolder, run: Run, prints: dict[str, str]) -> None:
     old = folder.settings()
     before = old["fingerprints"]
     if all(before[name] == prints[name] for name in ("plan", "layout", "embedder")):
+        if any(folder.is_done(shard) for shard in range(folder.shard_count())):
+            hold_adapters(folder.store.root, settled_adapters(before), settled_adapters(prints))
         return
     lines = list(_differences(_decisive(old["config"]), _decisive(run.model_dump(mode="json")), ""))
     for name, what in (("photos", "the photographs in data.root"), ("model", "the weights of model.path")):

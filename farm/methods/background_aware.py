@@ -4,9 +4,15 @@ DDIM-invert a photograph, put noise in the mask only, denoise it there under the
 back, the defect is new and fits its surroundings. Two modes, see ``farm.diffusion.regional``. The defect pass is
 guided (Ho and Salimans 2022, arXiv 2207.12598; empty text as the unconditional one) and reads the defect's text
 inside the mask and the normal text outside; the background is never guided, since that would break its inversion.
+
+An adapter (``farm.fitting.background_aware``) goes onto a private copy of the base model; the text of a fitted defect
+then ends in its learned token. Inversion stays with the base model and its stored trajectories are shared by all
+adapters: ``replay`` takes every background latent from the trajectory, so it is exact for whatever network denoises
+the defect. In ``two_pass`` the adapted network does both, inversion and sampling.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +25,10 @@ from farm.diffusion.attention import mask_pyramid
 from farm.diffusion.backbone import Backbone, load_backbone
 from farm.diffusion.latents import blend, latent_mask, row_noise, to_pixels
 from farm.diffusion.schedule import Level
+from farm.diffusion.text import Text
+from farm.fitting.adapters import adapter_url, is_fitted, read_adapter
 from farm.methods import refine
+from farm.methods.background_adapter import adapted, told_prompts
 from farm.methods.base import Made, Pixels, Request
 
 NO_DEFECT = "no_visible_defect"
@@ -32,10 +41,10 @@ class Passes:
         self._backbone, self._guidance, self.evaluations = backbone, guidance, 0
         self._normal = backbone.embed_prompts(request.normal_prompt)
         empty = backbone.embed_prompts([""] * len(m))
-        texts = [torch.cat([backbone.embed_prompts(request.prompt), self._normal], dim=1)]
+        texts = [backbone.embed_prompts(request.prompt).beside(self._normal)]
         if guidance != 1:
-            texts.insert(0, torch.cat([empty, empty], dim=1))
-        self._copies, self._texts = len(texts), torch.cat(texts)
+            texts.insert(0, empty.beside(empty))
+        self._copies, self._texts = len(texts), Text.cat(texts)
         self._regions = mask_pyramid(torch.cat([m] * self._copies))
 
     def background(self, z: Tensor, level: Level) -> Tensor:
@@ -65,9 +74,26 @@ class Latents:
 class BackgroundAware:
     """The method; ``backbone`` is loaded from the run's model unless one is given."""
 
-    def __init__(self, config: BackgroundAwareConfig, run: Run, backbone: Backbone | None = None) -> None:
+    def __init__(
+        self,
+        config: BackgroundAwareConfig,
+        run: Run,
+        backbone: Backbone | None = None,
+        adapter: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """``adapter`` is read from where ``config`` says unless it is given; an empty one changes nothing.
+
+        Raises ``WeightsError`` where the adapter is absent, damaged or was fitted on another base model.
+        """
         self.config = config
         self.backbone = load_backbone(run.model, run.compute) if backbone is None else backbone
+        if adapter is None and is_fitted(config):
+            settings = config.fit.model_dump(mode="json") if config.fit and config.adapter is None else None
+            adapter, _ = read_adapter(adapter_url(run, config), config.kind, self.backbone.fingerprint, settings)
+        if adapter:
+            self.backbone = adapted(self.backbone, adapter)
+            self.backbone.merge_lora()
+        self._told = told_prompts(run, self.backbone)
         levels = self.backbone.schedule.levels(config.steps)
         self.levels = levels[: 1 + max(1, round(config.t_start * config.steps))]
 
@@ -101,6 +127,7 @@ class BackgroundAware:
     def latents(self, request: Request) -> Latents:
         """Sample in latent space, in the configured mode."""
         m = latent_mask(request.mask, self.backbone.factor).to(self.backbone.device)
+        request = replace(request, prompt=tuple(self._told.get(prompt, prompt) for prompt in request.prompt))
         passes = Passes(self.backbone, request, m, self.config.guidance)
         if self.config.mode == "replay":
             trajectory = self._trajectory(request.trajectory)

@@ -27,8 +27,16 @@ Trajectories = Callable[[str, str], Any]  # (method name, photo id) -> (S+1, C, 
 class Generate:
     """Build once per worker (weights load when a method is first needed); ``shard`` makes a whole shard."""
 
-    def __init__(self, run: Run, photos: PhotoSet, plan: Plan, trajectories: Trajectories) -> None:
-        self.run, self.plan = run, plan
+    def __init__(
+        self,
+        run: Run,
+        photos: PhotoSet,
+        plan: Plan,
+        trajectories: Trajectories,
+        built: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``built`` is called whenever a method has read its weights; it may refuse them."""
+        self.run, self.plan, self._built = run, plan, built
         self.sources = Sources(run, photos)
         self._trajectory = trajectories
         self._methods: dict[str, Method] = {}
@@ -98,7 +106,9 @@ class Generate:
     def _method(self, name: str) -> Method:
         if name not in self._methods:
             settings = dict(zip(self.run.arm_names(), self.run.methods, strict=True))[name]
-            self._methods[name] = build_method(settings, self.run)
+            method = build_method(settings, self.run)
+            self._built()
+            self._methods[name] = method
         return self._methods[name]
 
 

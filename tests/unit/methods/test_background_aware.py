@@ -8,15 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from farm.config import BackgroundAwareConfig, Run, parse
+from farm.config import BackgroundAwareConfig, ComputeConfig, ModelConfig, Run, parse
+from farm.diffusion.backbone import load_backbone
 from farm.diffusion.ddim import invert, sample, whole
 from farm.diffusion.inversion import Inverter
 from farm.diffusion.latents import latent_mask, row_noise
 from farm.diffusion.regional import hole_view
+from farm.errors import WeightsError
+from farm.fitting.adapters import write_adapter
 from farm.methods import build_method, refine
+from farm.methods.background_adapter import take_adapter
 from farm.methods.background_aware import BackgroundAware
 from farm.methods.base import Request
-from tests.tiny import surface
+from farm.stages.invert import inversion_key
+from tests.tiny import surface, tiny_backbone_folder
 
 ROWS, SIZE, STEPS = 8, 64, 3
 MODES = ["replay", "two_pass"]
@@ -75,6 +80,7 @@ def background(z: torch.Tensor, request: Request) -> torch.Tensor:
     return z[~latent_mask(request.mask, 8).expand_as(z)]
 
 
+# card 001 7.8
 @pytest.mark.parametrize("mode", MODES)
 def test_only_the_dilated_mask_changes(run: Run, request_: Request, mode: str) -> None:
     made = method(run, mode=mode)(request_)
@@ -115,6 +121,7 @@ def test_seed_and_prompt_decide_the_defect(run: Run, request_: Request) -> None:
     assert not torch.equal(z, build.latents(replace(request_, prompt=("a scratch",) * ROWS)).made)
 
 
+# card 001 7.4: replay
 def test_replay_leaves_the_background_latent_exactly(run: Run, request_: Request) -> None:
     latents = method(run).latents(request_)
     assert request_.trajectory is not None
@@ -123,8 +130,8 @@ def test_replay_leaves_the_background_latent_exactly(run: Run, request_: Request
     assert torch.equal(latents.reconstruction, z0)
 
 
+# card 001 7.2
 def test_two_pass_background_knows_nothing_of_the_defect(run: Run, request_: Request) -> None:
-    """Card 001 test 2."""
     first = method(run, mode="two_pass").latents(request_).made
     build = method(run, mode="two_pass", guidance=2.5)
     noise = build._noise
@@ -134,8 +141,8 @@ def test_two_pass_background_knows_nothing_of_the_defect(run: Run, request_: Req
     assert not torch.equal(first, other)
 
 
+# card 001 7.2, negative control
 def test_a_network_that_sees_the_defect_leaks_it(run: Run, request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Card 001 test 2, negative control."""
     monkeypatch.setattr("farm.diffusion.regional.hole_view", lambda m, filler: whole)
     build = method(run, mode="two_pass")
     first = build.latents(request_).made
@@ -143,8 +150,9 @@ def test_a_network_that_sees_the_defect_leaks_it(run: Run, request_: Request, mo
     assert (background(first, request_) - background(other, request_)).abs().max() > 0.01
 
 
+# card 001 7.3
 def test_two_pass_background_equals_plain_reconstruction(run: Run, request_: Request) -> None:
-    """Card 001 test 3: inversion and reconstruction without any defect, with the same hole."""
+    """Inversion and reconstruction without any defect, with the same hole."""
     build = method(run, mode="two_pass")
     backbone, m = build.backbone, latent_mask(request_.mask, 8)
     z0, text = backbone.encode(request_.source), backbone.embed_prompts(request_.normal_prompt)
@@ -213,6 +221,7 @@ def test_a_bad_row_fails_alone(run: Run, request_: Request) -> None:
     np.testing.assert_array_equal(made.image[good], wanted.image[good])
 
 
+# card 001 7.9: nothing to see is refused
 def test_a_defect_that_cannot_be_seen_is_objected_to(
     run: Run, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,3 +239,81 @@ def test_replay_without_its_trajectory_is_a_mistake_of_the_caller(run: Run, requ
         method(run)(replace(request_, trajectory=None))
     with pytest.raises(ValueError, match=r"found 3 levels"):
         method(run)(replace(request_, trajectory=request_.trajectory[:, :3]))
+
+
+@pytest.fixture(scope="module")
+def adapter(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An adapter that has learned something, with a word for "hole"."""
+    backbone = method(run).backbone.private()
+    backbone.add_lora(rank=2, seed=0)
+    for parameter in backbone.lora_parameters():
+        parameter.data.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    backbone.add_token("<hole>", like="hole", seed=0)
+    card = {"kind": "background_aware", "base": {"path": run.model.path, "fingerprint": backbone.fingerprint}}
+    url = str(tmp_path_factory.mktemp("adapter"))
+    write_adapter(url, take_adapter(backbone, whole_unet=False), {**card, "settings": {}})
+    return url
+
+
+# card 001 7.4: replay, with a network that did not make the trajectory
+def test_replay_with_an_adapter_keeps_the_base_models_trajectory(run: Run, request_: Request, adapter: str) -> None:
+    plain, fitted = method(run), method(run, adapter=adapter)
+    assert fitted.backbone is not plain.backbone
+    latents, before = fitted.latents(request_), plain.latents(request_)
+    assert request_.trajectory is not None
+    z0 = torch.from_numpy(request_.trajectory[:, 0]).float()
+    assert torch.equal(background(latents.made, request_), background(z0, request_))
+    assert torch.equal(latents.reconstruction, z0)
+    assert (latents.made - before.made).abs().amax(dim=(1, 2, 3)).min() > 1e-2
+    assert latents.evaluations == before.evaluations
+    assert torch.equal(plain.latents(request_).made, before.made)
+
+
+def test_trajectories_are_shared_by_all_adapters(run: Run, adapter: str) -> None:
+    configs = [BackgroundAwareConfig(), BackgroundAwareConfig(adapter=adapter), BackgroundAwareConfig(fit={"rank": 4})]
+    assert len({inversion_key(run, config, "model") for config in configs}) == 1
+
+
+# card 001 7.2, 7.3
+def test_two_pass_with_an_adapter_inverts_and_samples_with_it(run: Run, request_: Request, adapter: str) -> None:
+    build = method(run, mode="two_pass", adapter=adapter)
+    first = build.latents(request_).made
+    other = build.latents(replace(request_, prompt=("something else",) * ROWS)).made
+    assert torch.equal(background(first, request_), background(other, request_))
+    unfitted = method(run, mode="two_pass").latents(request_).made
+    assert not torch.equal(background(first, request_), background(unfitted, request_))
+
+
+def test_the_text_of_a_fitted_defect_ends_in_its_learned_word(
+    run: Run, request_: Request, adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = method(run, adapter=adapter)
+    asked: list[str] = []
+    embed = build.backbone.embed_prompts
+    monkeypatch.setattr(build.backbone, "embed_prompts", lambda prompts: (asked.extend(prompts), embed(prompts))[1])
+    build.latents(replace(request_, prompt=("a hole", "a scratch") * (ROWS // 2)))
+    assert set(asked) == {"a hole <hole>", "a scratch", "cloth", ""}
+
+
+def test_an_adapter_of_another_model_is_refused(run: Run, adapter: str, tmp_path: Path) -> None:
+    other = tiny_backbone_folder(tmp_path / "other", seed=1)
+    backbone = load_backbone(ModelConfig(path=str(other)), ComputeConfig())
+    config = BackgroundAwareConfig(adapter=adapter)
+    with pytest.raises(WeightsError, match=f"this run's model has fingerprint {backbone.fingerprint}"):
+        BackgroundAware(config, run, backbone)
+
+
+def test_a_method_that_is_not_fitted_yet_says_so(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(
+        WeightsError, match=r"adapters/background_aware: holds no adapter .* Run 'farm fit CONFIG' first"
+    ):
+        build_method(BackgroundAwareConfig(fit={}), run.model_copy(update={"output": str(tmp_path)}))
+
+
+def test_tensors_that_do_not_fit_are_refused(run: Run) -> None:
+    config = BackgroundAwareConfig()
+    for name, tensor in (("unet.conv_in.weight", torch.zeros(3)), ("token.<hole>", torch.zeros(5))):
+        with pytest.raises(WeightsError, match=r"adapter: .*fit it on this base model"):
+            BackgroundAware(config, run, adapter={name: tensor})
+    with pytest.raises(WeightsError, match=r"adapter: .* tensor\(s\) do not fit"):
+        BackgroundAware(config, run, adapter={"lora.x.lora_A.weight": torch.zeros(2, 3)})
