@@ -9,8 +9,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import mini_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -69,8 +75,14 @@ def autoencoder() -> str:
     return "\n".join(lines) + "\n"
 
 
+def measured(name: str, table: Callable[[dict[str, Any]], str]) -> str:
+    """``table`` of a benchmark's JSON; nothing where it was never run."""
+    return table(read(name)) if (RESULTS / f"{name}.json").exists() else ""
+
+
 TABLES = {
     "autoencoder": autoencoder,
+    **{name: partial(measured, name, table) for name, table in mini_tables.TABLES.items()},
     "real": lambda: stages("bsdata", "magnetic_tile"),
     "demo": lambda: stages("demo"),
 }
