@@ -1,4 +1,4 @@
-"""A whole run, phase by phase: invert → generate → judge → train → evaluate → report. Each skips what is done.
+"""A whole run, phase by phase: fit → invert → generate → judge → train → evaluate → report. Each skips what is done.
 
 Ray is joined only when something is missing, so a finished run is answered from its folder in seconds. The seconds of
 each phase that did work are kept in ``timing.json``.
@@ -12,6 +12,7 @@ from cluster import pipeline, resources, session
 from cluster.progress import Progress
 from farm.config import Run
 from farm.errors import RunError
+from farm.fitting.adapters import fitted_arms, is_current
 from farm.prepare import prepare
 from farm.run_folder import RunFolder
 from farm.stages.invert import InversionBlocks, needs_inversion
@@ -32,12 +33,28 @@ class Flow:
 
     def all(self) -> dict[str, Any]:
         """Every phase in order; returns the numbers of the run."""
+        self.fit()
         self.invert()
         self.generate()
         self.judge()
         self.train()
         self.evaluate()
         return self.report()
+
+    def fit(self) -> None:
+        """Train the adapter of every arm that learns; afterwards the folder knows their checksums."""
+        from cluster.fit_arms import fit_arm
+
+        fitted = False
+        for arm, method in fitted_arms(self.run).items():
+            assert method.fit is not None
+            work = 0 if is_current(self.run, self.plan.photos, arm) else method.fit.loop.steps
+            with self._phase(f"fit {arm}", work, "steps"):
+                if work:
+                    fit_arm(self.run, self.plan.photos, arm, lambda step, _: self.progress.advance(step, {}))
+                    fitted = True
+        if fitted:
+            self.folder, self.plan = prepare(self.run)
 
     def invert(self) -> None:
         """Invert the sources of every arm that replays trajectories."""

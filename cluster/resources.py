@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from farm.config import ClusterConfig, PoolConfig, Run
 from farm.errors import ResourceError
+from farm.fitting.adapters import fitted_arms
 
 GIB = 2**30
 
@@ -36,7 +37,9 @@ def phases(run: Run) -> dict[str, tuple[Ask, ...]]:
     c = run.cluster
     settle = Ask("settle", 1, 1.0)
     rules = (ask("train", c.train), ask("rules", c.rules))
+    fits = {"fit": (ask("fit", c.fit),)} if fitted_arms(run) else {}
     return {
+        **fits,
         "invert": (ask("invert", c.invert),),
         "generate": (ask("generate", c.generate), ask("embed", c.embed), ask("write", c.write)),
         "normals": (ask("embed", c.embed),),

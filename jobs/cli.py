@@ -9,9 +9,10 @@ import click
 
 JOBS: dict[str, str] = {
     "demo": "Make, filter and learn from defects on the demo photographs, from start to report.",
-    "run": "Run every phase of a config that is not done yet: generate, judge, train, evaluate, report.",
+    "run": "Run every phase of a config that is not done yet: fit, generate, judge, train, evaluate, report.",
     "plan": "Show what a config would make, and what it asks of the cluster; start nothing.",
-    "generate": "Invert, generate, embed, write and judge the missing shards of a config.",
+    "fit": "Train the adapters of a config's methods on its few-shot photographs.",
+    "generate": "Fit, invert, generate, embed, write and judge the missing shards of a config.",
     "train": "Train both stages of the detector of a config whose images are there.",
     "evaluate": "Score the test photographs with the trained detectors of a config.",
     "report": "Write the ledger and the page of a run folder.",

@@ -6,7 +6,7 @@ from jobs.cli import emit, run_command
 from jobs.common import config_options, open_run, progress
 
 
-@click.command("generate", help="Invert, generate, embed, write and judge the missing shards of CONFIG.")
+@click.command("generate", help="Fit, invert, generate, embed, write and judge the missing shards of CONFIG.")
 @config_options
 def command(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """The phases up to the verdicts; done shards are skipped."""
@@ -14,6 +14,7 @@ def command(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from farm.run_ledger import write_ledger
 
     flow = Flow(open_run(config, overrides), progress(as_json))
+    flow.fit()
     flow.invert()
     flow.generate()
     flow.judge()

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from farm.config import AdaBldmConfig, BackgroundAwareConfig, MethodConfig, Run
+from farm.datasets.photo import PhotoSet
+from farm.diffusion.weights import fingerprint
 from farm.errors import RunError, WeightsError
 from farm.store import Store
 
@@ -40,7 +42,33 @@ def adapter_url(run: Run, method: MethodConfig) -> str:
     """Where the adapter of an arm is: ``method.adapter``, else the arm's own folder in the run."""
     if isinstance(method, Fittable) and method.adapter is not None:
         return method.adapter
-    return Store(run.output).url(f"adapters/{method.name or method.kind}")
+    return own_adapter(run, method.name or method.kind)
+
+
+def own_adapter(run: Run, arm: str) -> str:
+    """The folder in the run where a fit of ``arm`` leaves its adapter."""
+    return Store(run.output).url(f"adapters/{arm}")
+
+
+def fit_facts(run: Run, photos: PhotoSet, arm: str) -> dict[str, Any]:
+    """What decides the adapter of ``arm``, as its card has it: base model, photographs, texts and settings."""
+    method = fitted_arms(run)[arm]
+    assert method.fit is not None
+    return {
+        "kind": method.kind,
+        "base": {**run.model.model_dump(mode="json"), "fingerprint": fingerprint(run.model)},
+        "photographs": photos.fingerprint,
+        "settings": method.fit.model_dump(mode="json"),
+        "prompts": run.prompts.model_dump(mode="json"),
+        "size_px": run.size_px,
+        "seed": run.seed,
+    }
+
+
+def is_current(run: Run, photos: PhotoSet, arm: str) -> bool:
+    """Whether the run has the adapter of ``arm`` that a fit would make now."""
+    card = read_card(own_adapter(run, arm))
+    return card is not None and all(card.get(name) == value for name, value in fit_facts(run, photos, arm).items())
 
 
 def write_adapter(url: str, tensors: Mapping[str, "Tensor"], card: Mapping[str, Any]) -> dict[str, Any]:

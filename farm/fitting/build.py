@@ -2,6 +2,8 @@
 
 import json
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -9,12 +11,13 @@ from torch import Tensor
 from farm import provenance
 from farm.config import Run, parse
 from farm.datasets import load_photos
-from farm.diffusion.weights import fingerprint
 from farm.errors import ConfigError
-from farm.fitting.adapters import Fittable, fitted_arms
+from farm.fitting.adapters import Fittable, fit_facts, fitted_arms, own_adapter, write_adapter
+from farm.fitting.loop import Fit, read_ema
 from farm.fitting.shots import load_shots
 from farm.fitting.task import Task
 from farm.images import Pixels
+from farm.store import Store
 
 TASKS: dict[str, str] = {
     "background_aware": "farm.fitting.background_aware:BackgroundAwareTask",
@@ -53,31 +56,42 @@ def build_task(run_json: str, arm: str) -> MethodTask:
 
 def adapter_card(run: Run, arm: str, steps: int) -> dict[str, Any]:
     """What is known of the adapter of ``arm`` after ``steps`` steps; ``write_adapter`` adds the checksum."""
-    method = _arm(run, arm)
-    assert method.fit is not None
     photos = load_photos(run.data)
-    shots = load_shots(run, photos, method)
+    shots = load_shots(run, photos, _arm(run, arm))
     return {
-        "kind": method.kind,
+        **fit_facts(run, photos, arm),
         "arm": arm,
-        "base": {**run.model.model_dump(mode="json"), "fingerprint": fingerprint(run.model)},
         "dataset": {
             "category": photos.category,
-            "fingerprint": photos.fingerprint,
             "licence": photos.licence,
             "shots": list(shots.ids),
             "left_out": list(shots.problems),
         },
         "licence": f"Learned from photographs of {photos.category} (licence: {photos.licence}) on the base model "
         f"{run.model.path}; the terms of both hold for these weights and for what they make.",
-        "settings": method.fit.model_dump(mode="json"),
-        "prompts": run.prompts.model_dump(mode="json"),
-        "size_px": run.size_px,
-        "seed": run.seed,
         "steps": steps,
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
+
+
+def save_adapter(run_json: str, arm: str, folder: str, name: str) -> None:
+    """Write the adapter of ``arm`` from the EMA weights of the finished checkpoint ``folder/<name>.pt``."""
+    run = parse(json.loads(run_json), "run")
+    task, method = build_task(run_json, arm), _arm(run, arm)
+    assert method.fit is not None
+    with TemporaryDirectory() as local:
+        path = Path(local) / "fit.pt"
+        path.write_bytes(Store(folder).read(f"{name}.pt"))
+        task.networks.load_state_dict(read_ema(path))
+    write_adapter(own_adapter(run, arm), task.adapter(), adapter_card(run, arm, method.fit.loop.steps))
+
+
+def show_samples(fit: Fit, count: int = 4) -> Pixels:
+    """The hook that ``farm fit`` calls at every checkpoint: ``count`` samples of the EMA weights, for people."""
+    with fit.averaged():
+        picture: Pixels = fit.task.show(count)  # type: ignore[attr-defined]  # a MethodTask
+    return picture
 
 
 def _arm(run: Run, arm: str) -> Fittable:

@@ -38,13 +38,13 @@ def inversion_key(run: Run, method: BackgroundAwareConfig, model: str) -> str:
 
 
 class InversionBlocks:
-    """The blocks of one arm: their names, what is missing, and reading a source's trajectory."""
+    """The blocks that one arm reads: their names, what is missing, and reading a source's trajectory."""
 
     def __init__(self, folder: RunFolder, plan: Plan, arm: str, model: str) -> None:
         method = dict(zip(plan.run.arm_names(), plan.run.methods, strict=True))[arm]
         assert isinstance(method, BackgroundAwareConfig)
-        self.folder, self.sources = folder, plan.sources[arm]
-        self.key = inversion_key(plan.run, method, model)
+        self.folder, self.key = folder, inversion_key(plan.run, method, model)
+        self.sources = _sources(plan, model, self.key)
         self._place = {photo.photo_id: index for index, photo in enumerate(self.sources)}
         self._cache: OrderedDict[int, dict[str, Half]] = OrderedDict()
 
@@ -93,6 +93,19 @@ class InversionBlocks:
 
     def _name(self, block: int) -> str:
         return f"inversions/{self.key}/block-{block:06d}"
+
+
+def _sources(plan: Plan, model: str, key: str) -> tuple[TrainPhoto, ...]:
+    """All that any arm with these trajectories paints on, so that arms share blocks and none replaces another's."""
+    arms = zip(plan.run.arm_names(), plan.run.methods, strict=True)
+    wanted = {
+        photo.photo_id
+        for arm, method in arms
+        if isinstance(method, BackgroundAwareConfig) and needs_inversion(method)
+        if inversion_key(plan.run, method, model) == key
+        for photo in plan.sources[arm]
+    }
+    return tuple(photo for photo in plan.photos.train if photo.photo_id in wanted)
 
 
 class Invert:

@@ -52,3 +52,11 @@ def test_a_local_ray_has_what_the_config_says() -> None:
 
 def test_every_phase_asks_for_something() -> None:
     assert all(sum(one.count * one.cpus for one in asks) > 0 for asks in phases(run()).values())
+
+
+def test_a_fit_is_asked_for_where_a_method_learns() -> None:
+    learning = {"kind": "background_aware", "fit": {}}
+    fits = {"fit": {"actors": 3, "cpus": 1}}
+    asked = phases(parse(tree(methods=[learning], cluster=fits), "x"))
+    assert [(one.name, one.count, one.setting) for one in asked["fit"]] == [("fit", 3, "cluster.fit")]
+    assert "fit" not in phases(run(**fits))

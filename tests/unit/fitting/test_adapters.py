@@ -94,7 +94,7 @@ def test_the_card_says_what_was_learned_on_what(make: Callable[..., Run], tree: 
     photos = load_photos(run.data)
     card = json.loads(json.dumps(adapter_card(run, "background_aware", 70)))
     assert card["base"]["fingerprint"] == build_task(run.model_dump_json(), "background_aware").backbone.fingerprint  # type: ignore[attr-defined]
-    assert card["dataset"]["fingerprint"] == photos.fingerprint
+    assert card["photographs"] == photos.fingerprint
     assert card["dataset"]["shots"] == [shot.photo_id for shot in photos.shots]
     assert card["dataset"]["licence"] == "CC BY 4.0"
     assert "CC BY 4.0" in card["licence"]

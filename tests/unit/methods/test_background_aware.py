@@ -20,7 +20,9 @@ from farm.methods import build_method, refine
 from farm.methods.background_adapter import take_adapter
 from farm.methods.background_aware import BackgroundAware
 from farm.methods.base import Request
-from farm.stages.invert import inversion_key
+from farm.prepare import prepare
+from farm.stages.invert import InversionBlocks, inversion_key
+from tests.photos import make_run, make_tree
 from tests.tiny import surface, tiny_backbone_folder
 
 ROWS, SIZE, STEPS = 8, 64, 3
@@ -272,6 +274,28 @@ def test_replay_with_an_adapter_keeps_the_base_models_trajectory(run: Run, reque
 def test_trajectories_are_shared_by_all_adapters(run: Run, adapter: str) -> None:
     configs = [BackgroundAwareConfig(), BackgroundAwareConfig(adapter=adapter), BackgroundAwareConfig(fit={"rank": 4})]
     assert len({inversion_key(run, config, "model") for config in configs}) == 1
+
+
+def test_arms_with_the_same_trajectories_share_blocks_over_all_their_sources(tmp_path: Path) -> None:
+    arms = [
+        {"kind": "background_aware", "name": name, "steps": steps, "sources": sources}
+        for name, steps, sources in (("few", 3, 4), ("some", 3, 5), ("longer", 4, 4))
+    ]
+    run = make_run(make_tree(tmp_path / "plates"), tmp_path / "run", methods=[{"kind": "rules"}, *arms])
+    folder, plan = prepare(run)
+    few, some, longer = (InversionBlocks(folder, plan, arm["name"], "model") for arm in arms)
+    wanted = {photo.photo_id for arm in ("few", "some") for photo in plan.sources[arm]}
+    assert len(wanted) > 5
+    assert [photo.photo_id for photo in few.photos(0)] == [
+        photo.photo_id for photo in plan.photos.train if photo.photo_id in wanted
+    ]
+    assert few.photos(0) == some.photos(0)
+    assert longer.photos(0) == plan.sources["longer"]
+    few.write(0, {photo.photo_id: np.zeros((4, 2, 8, 8), np.float16) for photo in few.photos(0)}, {}, {})
+    assert few.is_done(0)
+    assert some.is_done(0)
+    assert not longer.is_done(0)
+    assert all(some.trajectory(photo.photo_id).shape == (4, 2, 8, 8) for photo in plan.sources["some"])
 
 
 # card 001 7.2, 7.3
