@@ -16,11 +16,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import mini_tables
+from benchmarks import methods_tables, mini_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("docs/results.md", "README.md", "farm/mini/weights/MODEL_CARD.md")
+PAGES = ("docs/results.md", "docs/methods.md", "README.md", "farm/mini/weights/MODEL_CARD.md")
 MARK = re.compile(r"(<!-- table:([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COUNTS = ("planned", "kept", "refused", "failed")
 METRICS = {
@@ -83,6 +83,8 @@ def measured(name: str, table: Callable[[dict[str, Any]], str]) -> str:
 TABLES = {
     "autoencoder": autoencoder,
     **{name: partial(measured, name, table) for name, table in mini_tables.TABLES.items()},
+    "methods_bsdata": partial(measured, "methods_bsdata", methods_tables.methods),
+    "methods_magnetic_tile": partial(measured, "methods_magnetic_tile", methods_tables.methods),
     "real": lambda: stages("bsdata", "magnetic_tile"),
     "demo": lambda: stages("demo"),
 }

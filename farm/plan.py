@@ -17,7 +17,7 @@ from farm.ids import fingerprint, generator, radical_inverse, row_seed, sample_i
 from farm.methods import prompt_table
 from farm.rows import PLANNED, Batch
 
-PLAN_VERSION = 1  # raised when the meaning of a plan changes, so that old and new runs never mix
+PLAN_VERSION = 2  # raised when the meaning of a plan changes, so that old and new runs never mix
 
 
 class Plan:

@@ -5,6 +5,7 @@ alone. A training stage takes the first two types, an evaluator the third; a ``P
 two splits cannot be made.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -18,6 +19,11 @@ SHOWN = 20  # photographs that an error lists
 def photo_id(category: str, relative: str) -> str:
     """The id of the photograph at ``relative`` (posix, below the category's root): 16 hexadecimal characters."""
     return digest("photo", category, relative).hex()[:16]
+
+
+def defect_name(folder: str) -> str:
+    """The name under which a run may ask for the defects in ``folder``: lower case, other signs as underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", folder.lower())
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The few-shot photographs that a method learns from, at the run's size: photographs, masks, defects and texts."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ import numpy as np
 
 from farm.config import MethodConfig, Run
 from farm.datasets import read_mask, read_photo
-from farm.datasets.photo import PhotoSet, ShotPhoto, TrainPhoto
+from farm.datasets.photo import PhotoSet, ShotPhoto, TrainPhoto, defect_name
 from farm.errors import DataError, FarmError
 from farm.images import Pixels
 from farm.plan import arm_sources
@@ -28,11 +27,6 @@ class Shots:
     ids: tuple[str, ...]  # (N,) photo ids
     normals: Pixels  # (M, S, S, 3)
     problems: tuple[str, ...]  # what was left out, and why
-
-
-def defect_name(folder: str) -> str:
-    """The name under which a run may ask for the defects in ``folder``: lower case, other signs as underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", folder.lower())
 
 
 def load_shots(run: Run, photos: PhotoSet, method: MethodConfig) -> Shots:

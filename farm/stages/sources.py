@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from farm.config import MethodConfig, Run
 from farm.datasets import read_mask, read_photo
-from farm.datasets.photo import PhotoSet
+from farm.datasets.photo import PhotoSet, defect_name
 from farm.errors import DataError
 from farm.masks import foreground, target_mask
 from farm.methods.base import Pixels
@@ -23,7 +23,7 @@ class Sources:
         self.run = run
         self._photos = {photo.photo_id: photo for photo in photos.train}
         self._shots = [shot for shot in photos.shots if shot.mask_path]
-        self._shot_masks: list[Pixels] | None = None
+        self._shot_masks: list[tuple[str, Pixels]] | None = None
         self._cache: OrderedDict[str, tuple[Pixels, npt.NDArray[np.bool_]]] = OrderedDict()
         self._methods: dict[str, MethodConfig] = dict(zip(run.arm_names(), run.methods, strict=True))
 
@@ -39,18 +39,22 @@ class Sources:
         return self._cache[photo_id]
 
     def mask(self, row: dict[str, Any], where: npt.NDArray[np.bool_]) -> Pixels:
-        """The target mask (S, S) of a planned row, inside the foreground ``where``."""
+        """The target mask (S, S) of a planned row, inside the foreground ``where``.
+
+        A real one is that of a shot of the row's defect; of any, where the row is a rule's or its defect has no shot.
+        """
         settings = self._methods[row["method"]].masks
-        shots = self._masks() if row["mask_kind"] == "real" else []
+        shots: list[Pixels] = []
+        if row["mask_kind"] == "real":
+            known = self._masks()
+            shots = [mask for name, mask in known if name == row["defect"]] or [mask for _, mask in known]
         return target_mask(row["mask_kind"], row["seed"], self.run.size_px, settings, where, shots)
 
-    def _masks(self) -> list[Pixels]:
+    def _masks(self) -> list[tuple[str, Pixels]]:
+        """Defect and mask of every shot that has one."""
         if self._shot_masks is None:
-            self._shot_masks = []
-            for shot in self._shots:
-                mask = read_mask(shot, self.run.size_px)
-                if mask.any():
-                    self._shot_masks.append(mask)
+            read = [(shot, read_mask(shot, self.run.size_px)) for shot in self._shots]
+            self._shot_masks = [(defect_name(shot.defect or ""), mask) for shot, mask in read if mask.any()]
             if not self._shot_masks:
                 raise DataError(
                     f"{self.run.data.category}: no few-shot mask can be read; remove 'real' from masks.kinds"

@@ -7,8 +7,9 @@ import pytest
 
 from farm.config import Run
 from farm.datasets import load_photos, read_mask, read_photo
+from farm.datasets.photo import defect_name
 from farm.errors import DataError
-from farm.fitting.shots import Shots, defect_name, load_shots
+from farm.fitting.shots import Shots, load_shots
 
 
 def load(run: Run) -> Shots:
