@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from farm import provenance
+from farm import mini, provenance
 from farm.config import Run
 from farm.datasets import load_photos
 from farm.datasets.photo import PhotoSet
@@ -50,7 +50,8 @@ def fingerprints(run: Run, photos: PhotoSet) -> dict[str, str]:
     needs_model = any(method.kind not in MODEL_FREE for method in run.methods)
     model = model_fingerprint(run.model) if needs_model else "none"
     plan = plan_fingerprint(run, photos.fingerprint, model)
-    embedder = fingerprint([run.embed.model_dump(mode="json"), photos.fingerprint, run.size_px])
+    weights = [mini.clip_fingerprint()] if run.embed.model == "embedded" else []
+    embedder = fingerprint([run.embed.model_dump(mode="json"), photos.fingerprint, run.size_px, *weights])
     layout = {"rows": run.rows, "shard_rows": run.cluster.shard_rows}
     adapters = adapter_sums(run)
     made_by = [adapters] if adapters else []

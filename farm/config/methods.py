@@ -107,6 +107,7 @@ class ControlFit(FitConfig):
     """The control branch, trained on pasted composites (card 004 section 4)."""
 
     drop_text: Share = 0.1
+    inside_weight: Weight = 0.0  # of the error on the defect alone, added to the mean over the image (the paper: 0)
     rotation_deg: Annotated[float, Field(ge=0, le=360)] = 360.0
     scale: tuple[Rate, Rate] = (0.85, 1.15)
 

@@ -24,6 +24,7 @@ from farm.config import ComputeConfig, EmbedConfig
 from farm.embedders import Pixels, Vectors
 from farm.embedders.batches import DTYPES, embed
 from farm.errors import WeightsError
+from farm.mini import weights_dir
 
 FOLDER = "local-dir:"  # before the path of a folder, as open_clip wants it
 CONFIG, CHECKPOINT = "open_clip_config.json", "open_clip_model.safetensors"  # in a folder
@@ -37,13 +38,14 @@ class OpenClip:
     """
 
     def __init__(self, config: EmbedConfig, compute: ComputeConfig) -> None:
-        assert config.model is not None  # EmbedConfig asks for both
-        assert config.pretrained is not None
+        model, pretrained = _named(config)
         self._batch_size, self._device, self._dtype = compute.batch_size, compute.device, DTYPES[compute.dtype]
-        self._source = _registered(config.model)
-        self._model = _load(self._source, config.pretrained).to(self._device, self._dtype)
+        self._source = _registered(model)
+        self._model = _load(self._source, pretrained).to(self._device, self._dtype)
         self._preprocess = PreprocessCfg(**self._model.visual.preprocess_cfg)  # type: ignore[union-attr, arg-type]
-        self.name = f"open_clip/{Path(config.model).stem}/{Path(config.pretrained).name}"
+        self.name = (
+            f"open_clip/{'embedded' if config.model == 'embedded' else Path(model).stem}/{Path(pretrained).name}"
+        )
         self.dim = int(self._encode(torch.zeros((1, 3, 8, 8), dtype=torch.uint8)).shape[1])
 
     def __call__(self, images: Pixels) -> Vectors:
@@ -112,6 +114,15 @@ def _load(name: str, pretrained: str) -> nn.Module:
             "this model as embed.pretrained (a local .safetensors file needs no network)"
         ) from error
     return loaded.eval()
+
+
+def _named(config: EmbedConfig) -> tuple[str, str]:
+    """Model and weights; ``EmbedConfig`` has seen to it that there are both, but for the embedded CLIP."""
+    if config.model == "embedded":
+        return str(weights_dir("clip")), CHECKPOINT
+    assert config.model is not None
+    assert config.pretrained is not None
+    return config.model, config.pretrained
 
 
 def _registered(model: str) -> str:

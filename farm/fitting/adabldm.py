@@ -2,9 +2,10 @@
 
     L = E |e - e_theta(z_t, t, text, branch(z_t, t, empty text, trimap))|^2
 
-on pasted composites (``adabldm_pairs``), made anew for every step, since a paste costs less than reading one. The
-U-Net's text is dropped at times, as guidance has it; the branch always reads the empty text. Here: U-Net,
-autoencoder and text encoder are frozen.
+plus, where ``inside_weight`` asks for it, the same over the cells of the defect alone: a pit is a few cells of 256,
+and the plain mean hardly sees it. On pasted composites (``adabldm_pairs``), made anew for every step, since a paste
+costs less than reading one. The U-Net's text is dropped at times, as guidance has it; the branch always reads the
+empty text. Here: U-Net, autoencoder and text encoder are frozen.
 """
 
 import numpy as np
@@ -68,7 +69,7 @@ class ControlTask:
         return [{"params": list(self.networks["control"].parameters()), "lr": lr}]
 
     def loss(self, _step: int, draw: torch.Generator, part: Part) -> dict[str, Tensor]:
-        """``loss``, and the part of it on the defect, ``inside``."""
+        """``loss``: the error of the ``whole``, and ``inside_weight`` times that of the defect's cells, ``inside``."""
         count, size = self.fit.loop.batch_size, self.run.size_px // self.backbone.factor
         seeds = torch.randint(2**62, (count,), generator=draw)
         which = torch.randint(len(self.cutouts), (count,), generator=draw)
@@ -85,7 +86,8 @@ class ControlTask:
         predicted = self.predict(z, times, self.text[read], trimap(masks, parts).to(device))
         square = (predicted.float() - noise).square().mean(1)
         inside = torch.nn.functional.adaptive_max_pool2d(torch.from_numpy(masks).float().to(device), size)
-        return {"loss": square.mean(), "inside": ((square * inside).sum() / inside.sum().clamp(min=1)).detach()}
+        terms = {"whole": square.mean(), "inside": (square * inside).sum() / inside.sum().clamp(min=1)}
+        return {"loss": terms["whole"] + self.fit.inside_weight * terms["inside"], **terms}
 
     def predict(self, z: Tensor, times: Tensor, text: Text, hint: Tensor) -> Tensor:
         """Noise predicted by the frozen U-Net with the branch."""

@@ -3,6 +3,8 @@
 Importing this package loads no network and no torch; the modules beside this file do.
 """
 
+import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -19,3 +21,10 @@ def weights_dir(kind: Literal["diffusion", "clip"] = "diffusion") -> Path:
     if not marker.is_file():
         raise WeightsError(f"{folder}: holds no {marker.name}; train them with farm fit-mini")
     return folder
+
+
+@cache
+def clip_fingerprint() -> str:
+    """16 hexadecimal characters over the weights of the embedded CLIP."""
+    weights = weights_dir("clip") / "open_clip_model.safetensors"
+    return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]

@@ -17,7 +17,6 @@ import numpy as np
 from farm.config import ComputeConfig, EmbedConfig
 from farm.embedders import Pixels, Vectors
 from farm.errors import ConfigError
-from farm.mini import weights_dir
 from farm.mini.sentences import FAULT_ENDINGS, FAULT_WORDS, SOUND_ENDINGS, SOUND_WORDS, WORDS, states
 
 
@@ -81,7 +80,7 @@ def ensemble(towers: ImageText, sentences: Sequence[str]) -> Vectors:
 
 def load_zero_shot(compute: ComputeConfig | None = None) -> ZeroShot:
     """The embedded CLIP with its prompts. Raises ``WeightsError`` where its weights are not installed."""
-    from farm.embedders.openclip import CHECKPOINT, OpenClip
+    from farm.embedders.openclip import OpenClip
 
-    config = EmbedConfig(kind="open_clip", model=str(weights_dir("clip")), pretrained=CHECKPOINT)
+    config = EmbedConfig(kind="open_clip", model="embedded")
     return ZeroShot(OpenClip(config, compute or ComputeConfig()))

@@ -199,6 +199,17 @@ def test_unknown_names_are_explained(model, given, message):
         load_embedder(EmbedConfig(kind="open_clip", model=model, pretrained=given), COMPUTE)
 
 
+def test_the_embedded_clip_is_called_by_name():
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 80, 3), np.uint8)
+    embedder = load_embedder(EmbedConfig(kind="open_clip", model="embedded"), COMPUTE)
+    assert embedder.name == "open_clip/embedded/open_clip_model.safetensors"
+    vectors = embedder(images)
+    assert vectors.shape == (len(images), embedder.dim)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    with pytest.raises(ValueError, match="the embedded CLIP has its own weights"):
+        EmbedConfig(kind="open_clip", model="embedded", pretrained="other.safetensors")
+
+
 def test_weights_of_another_model_are_refused(tiny, tmp_path):
     path = Path(tmp_path / "other.safetensors")
     save_file({"visual.proj": torch.zeros(3, 3), "logit_scale": torch.zeros(())}, path)

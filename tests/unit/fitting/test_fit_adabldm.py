@@ -187,6 +187,22 @@ def test_the_loss_is_the_mean_square_of_the_noise_left(
     assert terms["loss"].item() == pytest.approx(noise.square().mean().item(), rel=1e-5)
 
 
+def test_the_defects_cells_can_weigh_more(arm: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(arm({"inside_weight": 2.0}))
+    monkeypatch.setattr(task, "predict", lambda z, *_: torch.zeros_like(z))
+    terms = term(task)
+    draw_ = generator(0, "test", 0)
+    seeds, which = torch.randint(2**62, (4,), generator=draw_), torch.randint(2, (4,), generator=draw_)
+    torch.randint(1000, (4,), generator=draw_)
+    square = torch.randn((4, 4, 8, 8), generator=draw_).square().mean(1)
+    _, masks, _ = task.pairs(seeds.tolist(), which.tolist())
+    cells = torch.from_numpy(masks).reshape(4, 8, 8, 8, 8).amax(dim=(2, 4)) > 0
+    assert 0 < cells.float().mean() < 0.5
+    assert terms["inside"].item() == pytest.approx(square[cells].mean().item(), rel=1e-5)
+    assert terms["whole"].item() == pytest.approx(square.mean().item(), rel=1e-5)
+    assert terms["loss"].item() == pytest.approx(square.mean().item() + 2 * square[cells].mean().item(), rel=1e-5)
+
+
 def test_text_is_dropped_at_its_share_and_never_read_by_the_branch(
     arm: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
