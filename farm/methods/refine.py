@@ -14,6 +14,7 @@ Reals = npt.NDArray[np.float32]
 
 SIGMA_PX = 1.0  # smoothing of the residual
 NOISE_FACTOR = 3.0  # a defect stands above this many standard deviations of the residual outside
+VISIBLE = 4.0  # of 255: a smoothed change below this is nothing that a person would see on a textured part
 MIN_COMPONENT = 0.0002  # share of the image below which a component is dropped
 _BINS = 256
 
@@ -54,7 +55,7 @@ def background_error(image: Pixels, source: Pixels, dilated: Pixels) -> float:
 def refine(image: Pixels, reconstruction: Pixels, mask: Pixels, radius_px: int) -> Pixels:
     """(H, W) in {0, 1}: the pixels of the dilated mask that really changed, holes filled, specks dropped.
 
-    d = mean_c |image - reconstruction|, smoothed; kept where d > max(Otsu in the dilated mask, 3 std of d outside).
+    d = mean_c |image - reconstruction|, smoothed; kept where d > max(Otsu in the dilated mask, 3 std of d outside, ``VISIBLE``).
     """
     dilated = dilate(mask, radius_px)
     residual = np.abs(image.astype(np.float32) - reconstruction).mean(axis=-1)
@@ -63,7 +64,7 @@ def refine(image: Pixels, reconstruction: Pixels, mask: Pixels, radius_px: int) 
     if not inside.any():
         return np.zeros_like(mask)
     noise = float(d[~inside].std()) if not inside.all() else 0.0
-    found = (d > max(otsu(d[inside]), NOISE_FACTOR * noise)) & inside
+    found = (d > max(otsu(d[inside]), NOISE_FACTOR * noise, VISIBLE)) & inside
     filled = ndimage.binary_fill_holes(found) & inside
     return drop_specks(filled.astype(np.uint8), MIN_COMPONENT * mask.size)
 

@@ -43,6 +43,7 @@ def greedy(vectors, rows, threshold):
     return found
 
 
+# card 000 7.1
 def test_a_normal_finds_itself_with_cosine_one():
     normals = cloud(50)
     scores, nearest = NormalIndex(names(50), normals).scores(normals, k=1)
@@ -51,6 +52,7 @@ def test_a_normal_finds_itself_with_cosine_one():
     assert scores.dtype == np.float32
 
 
+# card 000 7.1
 @pytest.mark.parametrize("k", [1, 5, 40])
 def test_scores_equal_brute_force(k):
     normals, queries = cloud(40), cloud(60, seed=1)
@@ -100,6 +102,7 @@ def test_calibration_equals_leave_one_out_by_hand():
     assert (calibration.n, calibration.neighbours) == (30, 5)
 
 
+# card 000 7.2
 def test_a_duplicate_photograph_does_not_set_the_threshold_to_one():
     """Card 000 section 7 item 2: with k > 1 a copy moves two scores a little and no threshold to 1."""
     normals = cloud(40)
@@ -153,6 +156,7 @@ def test_normals_that_cannot_be_are_refused(ids, vectors, message):
         NormalIndex(ids, vectors)
 
 
+# card 000 7.1
 def test_a_photograph_can_be_taken_out():
     normals = cloud(20)
     index = NormalIndex(names(20), normals)

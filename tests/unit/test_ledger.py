@@ -48,6 +48,7 @@ def test_a_ledger_by_hand():
     assert (nothing.attempts, nothing.kept, nothing.failed, nothing.device_s) == (2, 1, 1, 1.0)
 
 
+# card 000 7.9
 def test_totals_are_those_of_the_run():
     candidates, verdicts = run(101)
     ledger = build_ledger(candidates, verdicts, {"a": 3.0, "b": 0.7})

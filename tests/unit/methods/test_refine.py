@@ -113,3 +113,10 @@ def test_background_error_is_the_mean_outside() -> None:
     dilated[:4] = 1
     assert refine.background_error(image, source, dilated) == pytest.approx(2.0)
     assert refine.background_error(image, source, np.ones((8, 8), np.uint8)) == 0
+
+
+@pytest.mark.parametrize(("levels", "seen"), [(3, False), (10, True)])
+def test_a_change_that_nobody_sees_is_no_defect(levels: int, seen: bool) -> None:
+    source, mask = surface(1, 48)[0] // 2, square(48, 12, 14, 14)
+    image = source + (mask[..., None] * np.uint8(levels))
+    assert refine.refine(image, source, mask, 2).any() == seen

@@ -72,6 +72,7 @@ def hold_label_rule(asked: Request, made: Made) -> None:
     assert set(np.unique(made.label)) <= {0, 1}
 
 
+# card 000 7.6
 @pytest.mark.parametrize("recipe", ALL)
 def test_each_recipe_paints_inside_its_mask(rules: Rules, recipe: str) -> None:
     asked = request(24, (recipe,))
@@ -84,6 +85,7 @@ def test_each_recipe_paints_inside_its_mask(rules: Rules, recipe: str) -> None:
     assert made.evaluations.tolist() == made.background_error.tolist() == [0] * 24
 
 
+# card 000 7.6
 @pytest.mark.parametrize("recipe", ALL)
 @settings(max_examples=25, deadline=None)
 @given(
@@ -173,6 +175,7 @@ def test_the_texture_shows_through_by_beta(rules: Rules, monkeypatch: pytest.Mon
     assert 190 <= np.max(levels) <= 204
 
 
+# card 000 7.6
 @settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 2**63 - 1), size=st.sampled_from([64, 128, 256]))
 def test_drawn_constants_are_those_of_the_card(seed: int, size: int) -> None:

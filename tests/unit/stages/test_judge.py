@@ -129,6 +129,7 @@ def textile_judge(vectors):
     return Judge(FilterConfig(), [f"photo-{n}" for n in range(50)], vectors["normals"])
 
 
+# card 000 7.3
 @pytest.mark.parametrize("junk", ["noise", "other"])
 def test_noise_and_other_categories_are_refused(textile_judge, vectors, junk):
     verdicts = textile_judge.judge(candidates(vectors[junk]))
@@ -136,11 +137,13 @@ def test_noise_and_other_categories_are_refused(textile_judge, vectors, junk):
     assert refused.mean() >= 0.99
 
 
+# card 000 7.3
 def test_normals_with_mild_jitter_pass(textile_judge, vectors):
     verdicts = textile_judge.judge(candidates(vectors["jitter"]))
     assert verdicts["keep"].mean() >= 0.95
 
 
+# card 000 7.3
 def test_raising_the_lower_threshold_never_keeps_more(vectors):
     ids = [f"photo-{n}" for n in range(50)]
     columns = candidates(np.concatenate([vectors["jitter"], vectors["noise"], vectors["other"]]))
@@ -203,6 +206,7 @@ def test_too_few_normals_are_refused():
         Judge(FilterConfig(), ["a", "b", "c"], cloud(3))
 
 
+# card 000 7.4
 def test_the_kept_set_depends_on_no_order_and_no_chunking(judge):
     """Card 000 section 7 item 4. Junk, many near-duplicates, equal images and a quota that bites."""
     rng = generator(3, "plant")
