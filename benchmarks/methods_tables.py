@@ -23,20 +23,21 @@ COSTS = (
 )
 
 
-def methods(told: Told) -> str:
-    """Nearness, diversity, alignment and refusals by defect and arm; then what a kept image costs."""
+def methods(name: str, told: Told) -> str:
+    """The strip; nearness, diversity, alignment and refusals by defect and arm; then what a kept image costs."""
     figures = told["figures"]
     defects = list(dict.fromkeys(key.split(".")[0] for key in figures if key.count(".") == 2))
-    lines = [*HEAD]
+    picture = f"![{name}: kept images of each method above the same with their label](images/methods_{name}.png)"
+    lines = [picture, "", *HEAD]
     for defect in defects:
-        for name, words in WORDS.items():
-            if f"{defect}.{name}.kid" in figures or f"{defect}.{name}.refused" in figures:
-                of = {key.split(".", 2)[2]: one for key, one in figures.items() if key.startswith(f"{defect}.{name}.")}
+        for arm, words in WORDS.items():
+            if f"{defect}.{arm}.kid" in figures or f"{defect}.{arm}.refused" in figures:
+                of = {key.split(".", 2)[2]: one for key, one in figures.items() if key.startswith(f"{defect}.{arm}.")}
                 lines.append(f"| {defect} | {words} | " + " | ".join(_cells(of)) + " |")
     lines += ["", *COSTS]
-    for name, words in WORDS.items():
-        if f"{name}.seconds" in figures:
-            each = [figures.get(f"{name}.{one}") for one in ("seconds", "evaluations", "evaluations.without")]
+    for arm, words in WORDS.items():
+        if f"{arm}.seconds" in figures:
+            each = [figures.get(f"{arm}.{one}") for one in ("seconds", "evaluations", "evaluations.without")]
             cells = ["–" if one is None else f"{one['value']:.{1 + (place == 0)}f}" for place, one in enumerate(each)]
             lines.append(f"| {words} | " + " | ".join(cells) + " |")
     fits = [
@@ -44,7 +45,7 @@ def methods(told: Told) -> str:
         for key, one in figures.items()
         if key.startswith("seconds.fit ")
     ]
-    rows = {name: int(figures[f"rows.{name}"]["value"]) for name in ("planned", "kept", "refused", "failed")}
+    rows = {count: int(figures[f"rows.{count}"]["value"]) for count in ("planned", "kept", "refused", "failed")}
     told_rows = f"{rows['planned']} planned = {rows['kept']} kept + {rows['refused']} refused + {rows['failed']} failed"
     machine = f"{told['machine']['cpu']}, {told['machine']['cpus']} cores, one seed"
     lines += [

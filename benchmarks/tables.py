@@ -84,8 +84,10 @@ def measured(name: str, table: Callable[[dict[str, Any]], str]) -> str:
 TABLES = {
     "autoencoder": autoencoder,
     **{name: partial(measured, name, table) for name, table in mini_tables.TABLES.items()},
-    "methods_bsdata": partial(measured, "methods_bsdata", methods_tables.methods),
-    "methods_magnetic_tile": partial(measured, "methods_magnetic_tile", methods_tables.methods),
+    "methods_bsdata": partial(measured, "methods_bsdata", partial(methods_tables.methods, "bsdata")),
+    "methods_magnetic_tile": partial(
+        measured, "methods_magnetic_tile", partial(methods_tables.methods, "magnetic_tile")
+    ),
     "real": lambda: stages("bsdata", "magnetic_tile"),
     "demo": lambda: stages("demo"),
 }

@@ -55,7 +55,8 @@ def background_error(image: Pixels, source: Pixels, dilated: Pixels) -> float:
 def refine(image: Pixels, reconstruction: Pixels, mask: Pixels, radius_px: int) -> Pixels:
     """(H, W) in {0, 1}: the pixels of the dilated mask that really changed, holes filled, specks dropped.
 
-    d = mean_c |image - reconstruction|, smoothed; kept where d > max(Otsu in the dilated mask, 3 std of d outside, ``VISIBLE``).
+    d = mean_c |image - reconstruction|, smoothed; kept where it is above the largest of Otsu's threshold in the dilated
+    mask, 3 standard deviations of d outside, and ``VISIBLE``.
     """
     dilated = dilate(mask, radius_px)
     residual = np.abs(image.astype(np.float32) - reconstruction).mean(axis=-1)
