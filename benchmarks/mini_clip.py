@@ -38,9 +38,9 @@ FIRST_SEED, EACH, SIDE = 900_000_000, 50, 128
 BARS = {"surface": 90.0, "defect": 85.0}
 LEAST_PER_S, ROUNDS, SPEED_N = 40.0, 5, 128
 PHOTOGRAPHS = {
-    "textile": (DataConfig(kind="textile"), TEXTILE_SURFACE),
-    "bsdata_pitting": (DataConfig(kind="mvtec", category="bsdata_pitting"), "grooved_steel"),
-    "magnetic_tile": (DataConfig(kind="mvtec", category="magnetic_tile"), "ground_tile"),
+    "textile": TEXTILE_SURFACE,
+    "bsdata_pitting": "grooved_steel",
+    "magnetic_tile": "ground_tile",
 }
 
 
@@ -51,9 +51,10 @@ def main() -> int:
     zero_shot = load_zero_shot(ComputeConfig(batch_size=32))
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     figures, n = renders(zero_shot)
-    for name, (config, surface) in PHOTOGRAPHS.items():
-        root = None if name == "textile" else str(given.data / name)
-        figures |= photographs(zero_shot, name, config.model_copy(update={"root": root}), surface)
+    for name, surface in PHOTOGRAPHS.items():
+        known = {"kind": "textile"} if name == "textile" else {"kind": "mvtec", "root": str(given.data / name)}
+        config = DataConfig.model_validate({**known, "category": name})
+        figures |= photographs(zero_shot, name, config, surface)
     figures |= {f"embed.{threads}_threads": speed(zero_shot, threads) for threads in (1, 2)}
     size = sum(path.stat().st_size for path in mini.weights_dir("clip").rglob("*") if path.is_file()) / 1e6
     figures["size"] = {"value": round(size, 1), "low": round(size, 1), "high": round(size, 1), "unit": "MB"}

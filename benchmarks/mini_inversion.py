@@ -1,4 +1,4 @@
-"""How well DDIM inversion of real photographs comes back: 20 steps, 3 fixed-point rounds, no guidance.
+"""How well DDIM inversion of real photographs comes back: 20 steps, 3 fixed-point rounds each on average, no guidance.
 
 python benchmarks/mini_inversion.py --data FOLDER     (the folder of bsdata_pitting, magnetic_tile and deeppcb)
 
@@ -24,8 +24,8 @@ from benchmarks.mini_autoencoder import read
 from benchmarks.mini_pictures import number
 from farm.config import ComputeConfig, ModelConfig
 from farm.diffusion.backbone import Backbone, load_backbone
-from farm.diffusion.ddim import invert, sample
-from farm.diffusion.schedule import Level
+from farm.diffusion.ddim import invert_within, sample
+from farm.diffusion.schedule import INVERSION_TOLERANCE, Level
 
 PROMPTS = {
     "magnetic_tile": "a photo of a magnetic tile",
@@ -72,7 +72,8 @@ def error(backbone: Backbone, images: np.ndarray, prompt: str, steps: int, round
         return backbone.predict(z, level.time, text)
 
     z = backbone.encode(images)
-    back = sample(predict, invert(predict, z, levels, rounds)[:, -1], levels)
+    trajectory, _ = invert_within(predict, z, levels, rounds, INVERSION_TOLERANCE)
+    back = sample(predict, trajectory[:, -1], levels)
     return ((back - z).flatten(1).norm(dim=1) / z.flatten(1).norm(dim=1)).numpy()
 
 

@@ -48,16 +48,15 @@ class Invert(_Worker):
         sources = Sources(self.run, self.photos)
         self.stage = Stage(self.run, lambda name: sources.source(name)[0], inverter)
         self.blocks = InversionBlocks(self.folder, self.plan, arm, self.model)
-        self.evaluations = settings.steps * (1 + settings.fixed_point)
+        self.inverter = inverter
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One line a block in; one line a block out: how many were inverted and how many failed."""
         lines = []
         for block in table["block"].to_pylist():
-            begun = time.perf_counter()
+            begun, before = time.perf_counter(), self.inverter.spent
             made, failed = self.stage.block(self.blocks.photos(block))
-            seconds = time.perf_counter() - begun
-            facts = {"evaluations": self.evaluations * len(made), "seconds": seconds}
+            facts = {"evaluations": self.inverter.spent - before, "seconds": time.perf_counter() - begun}
             self.blocks.write(block, made, failed, facts)
             lines.append({"block": block, "made": len(made), "failed": len(failed)})
         return pa.Table.from_pylist(lines)

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from farm.diffusion.schedule import Level
 
+MEMORY = 5  # earlier rounds that a candidate is mixed from
+RIDGE = 1e-8  # of the mean square of the changes
+
 Predict = Callable[[Tensor, Level], Tensor]  # latent (B, C, h, w), level -> predicted noise
 View = Callable[[Tensor, Level], Tensor]  # latent at a level -> what the network may see of it
 
@@ -58,6 +61,58 @@ def invert(predict: Predict, z0: Tensor, levels: Sequence[Level], fixed_point: i
     return torch.stack(trajectory, dim=1)
 
 
+def invert_within(
+    predict: Predict, z0: Tensor, levels: Sequence[Level], fixed_point: int, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """``invert`` with as many rounds at most, spent where they are needed; and evaluations (B,) of each row.
+
+    A row refines a step until two candidates differ by less than ``tolerance`` of their norm, out of a purse of
+    S x ``fixed_point`` rounds. One is kept for each step to come, and a step takes a quarter of the purse at most. The
+    steps are far from alike: near z_0 the network is steep and a plain round may take off a third of the error, later
+    each takes off nine tenths. Rounds are mixed as Anderson does (``_mixed``), and of all candidates of a step the one
+    that moved least is taken.
+    """
+    steps = len(levels) - 1
+    purse = torch.full((len(z0),), steps * fixed_point, dtype=torch.int64, device=z0.device)
+    most, trajectory = max(fixed_point, steps * fixed_point // 4), [z0]
+    for index, (here, there) in enumerate(pairwise(levels)):
+        z = trajectory[-1]
+        given = taken = move(z, predict(z, there), here.abar, there.abar)
+        kept, least = min(fixed_point, 1) * (steps - 1 - index), torch.full_like(z[:, 0, 0, 0], torch.inf)
+        tried: list[tuple[Tensor, Tensor]] = []
+        open_ = purse > kept
+        while open_.any() and len(tried) < most:
+            found = move(z, predict(given, there), here.abar, there.abar)
+            tried = [*tried, (given, found)]
+            purse = purse - open_.long()
+            apart = _norm(found - given) / _norm(found)
+            nearer = open_ & (apart < least)
+            least, taken = torch.where(nearer, apart, least), torch.where(_column_of(nearer), found, taken)
+            open_ = open_ & (apart > tolerance) & (purse > kept)
+            given = _mixed(tried[-1 - MEMORY :])
+        trajectory.append(taken)
+    return torch.stack(trajectory, dim=1), steps * (1 + fixed_point) - purse
+
+
+def _mixed(tried: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The next candidate from what was given to the map and what it made of it, the last one last.
+
+    Anderson acceleration (Walker and Ni 2011, SIAM J. Numer. Anal. 49(4), Algorithm AA), row by row, in float64.
+    """
+    made = tried[-1][1]
+    if len(tried) == 1:
+        return made
+    residuals = torch.stack([(found - given).flatten(1).double() for given, found in tried], dim=2)
+    values = torch.stack([found.flatten(1).double() for _, found in tried], dim=2)
+    changes = residuals.diff(dim=2)
+    moments = changes.mT @ changes
+    size = moments.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    ridge = (RIDGE * size + torch.finfo(size.dtype).tiny) * torch.eye(moments.shape[1]).to(moments)
+    shares = torch.linalg.solve_ex(moments + ridge, changes.mT @ residuals[:, :, -1:]).result
+    mixed: Tensor = (made.flatten(1) - (values.diff(dim=2) @ shares)[..., 0]).reshape(made.shape).to(made)
+    return mixed
+
+
 def sample(
     predict: Predict, z: Tensor, levels: Sequence[Level], hold: Callable[[Tensor, int], Tensor] | None = None
 ) -> Tensor:
@@ -69,6 +124,16 @@ def sample(
         z = z if hold is None else hold(z, index)
         z = move(z, predict(z, levels[index]), levels[index].abar, levels[index - 1].abar)
     return z if hold is None else hold(z, 0)
+
+
+def _column_of(rows: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, 1)"""
+    return rows.view(-1, 1, 1, 1)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """(B,)"""
+    return x.flatten(1).norm(dim=1)
 
 
 def _column(value: float | Tensor, x: Tensor) -> Tensor:

@@ -12,22 +12,21 @@ import torch
 from torch import Tensor
 
 from farm.diffusion.backbone import Backbone
-from farm.diffusion.ddim import invert
+from farm.diffusion.ddim import invert_within
 from farm.diffusion.latents import Pixels
-from farm.diffusion.schedule import Level
+from farm.diffusion.schedule import INVERSION_TOLERANCE, Level
 
 
 class Inverter:
-    """Inverts photographs under their own prompt, without guidance, in batches padded to ``batch_size``."""
+    """Inverts photographs under their own prompt, without guidance, in batches padded to ``batch_size``.
+
+    ``spent`` counts the network evaluations of all photographs so far; S (1 + ``fixed_point``) each at most.
+    """
 
     def __init__(self, backbone: Backbone, steps: int, fixed_point: int, batch_size: int) -> None:
         self.backbone, self.fixed_point, self.batch_size = backbone, fixed_point, batch_size
         self.levels = backbone.schedule.levels(steps)
-
-    @property
-    def evaluations(self) -> int:
-        """Network evaluations that one photograph costs: S (1 + fixed_point)."""
-        return (len(self.levels) - 1) * (1 + self.fixed_point)
+        self.spent = 0
 
     def __call__(self, source: Pixels, normal_prompt: Sequence[str]) -> npt.NDArray[np.float16]:
         """uint8 (B, H, W, 3) and B texts -> (B, S+1, C, h, w), index 0 = z_0. A row may come out not finite."""
@@ -45,6 +44,8 @@ class Inverter:
         def predict(z: Tensor, level: Level) -> Tensor:
             return self.backbone.predict(z, level.time, text)
 
-        trajectory = invert(predict, self.backbone.encode(source[rows]), self.levels, self.fixed_point)
+        z0 = self.backbone.encode(source[rows])
+        trajectory, evaluations = invert_within(predict, z0, self.levels, self.fixed_point, INVERSION_TOLERANCE)
+        self.spent += int(evaluations[:count].sum())
         stored: npt.NDArray[np.float16] = trajectory[:count].to(torch.float16).cpu().numpy()
         return stored

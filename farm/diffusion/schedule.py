@@ -30,6 +30,8 @@ _DEFAULTS: dict[str, Any] = {
     "rescale_betas_zero_snr": False,
 }
 
+INVERSION_TOLERANCE = 1e-3  # of a latent's norm: where two candidates differ by less, a step is not refined further
+
 
 class Level(NamedTuple):
     """One noise level: the time the network is asked at, and alpha-bar there. The clean level has time -1."""

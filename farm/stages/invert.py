@@ -16,6 +16,7 @@ from safetensors.numpy import save as save_tensors
 
 from farm.config import BackgroundAwareConfig, MethodConfig, Run
 from farm.datasets.photo import TrainPhoto
+from farm.diffusion.schedule import INVERSION_TOLERANCE
 from farm.errors import FarmError, RunError
 from farm.ids import fingerprint
 from farm.plan import Plan
@@ -33,7 +34,8 @@ def needs_inversion(method: MethodConfig) -> bool:
 
 def inversion_key(run: Run, method: BackgroundAwareConfig, model: str) -> str:
     """Folder name of an arm's trajectories: weights, schedule, prompt, size and arithmetic decide them."""
-    schedule = {"steps": method.steps, "fixed_point": method.fixed_point, "prompt": run.prompts.normal}
+    rounds = {"fixed_point": method.fixed_point, "tolerance": INVERSION_TOLERANCE}
+    schedule = {"steps": method.steps, **rounds, "prompt": run.prompts.normal}
     return f"{model}-{fingerprint({**schedule, 'size': run.size_px, 'compute': run.compute.model_dump()})}"
 
 

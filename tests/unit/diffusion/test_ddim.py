@@ -3,7 +3,7 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
-from farm.diffusion.ddim import add_noise, clean, invert, move, sample
+from farm.diffusion.ddim import add_noise, clean, invert, invert_within, move, sample
 from farm.diffusion.schedule import Level, read_schedule
 from tests.tiny import SD15_SCHEDULER, noise, toy
 
@@ -74,6 +74,42 @@ def test_inversion_asks_at_the_time_of_the_reverse_step_and_counts() -> None:
     assert asked == [(-1, first), (first, first), (first, second), (second, second)]
     assert trajectory.shape == (1, 3, 4, 3, 3)
     assert torch.equal(trajectory[:, 0], noise(1, 4, 3, 3))
+
+
+def steep(z: Tensor, level: Level) -> Tensor:
+    """Noise that depends on the latent strongly near z_0 and hardly at all later, as a network's does."""
+    return torch.sin(3 * z) * level.abar**2
+
+
+def test_rounds_go_to_the_steps_that_need_them() -> None:
+    z0, levels, counted = noise(3, 4, 6, 6), SCHEDULE.levels(20), list[int]()
+
+    def predict(z: Tensor, level: Level) -> Tensor:
+        counted.append(level.time)
+        return steep(z, level)
+
+    trajectory, evaluations = invert_within(predict, z0, levels, 3, 5e-4)
+    rounds = [counted.count(level.time) - 1 for level in levels[1:]]
+    assert max(rounds) > 3
+    assert min(rounds) >= 1
+    assert (evaluations <= 80).all()
+    evenly = invert(steep, z0, levels, 3)
+    errors = [rms(sample(steep, one[:, -1], levels) - z0) for one in (trajectory, evenly)]
+    assert errors[0] < errors[1] / 2
+
+
+def test_the_purse_of_a_row_is_its_own_and_is_never_overdrawn() -> None:
+    z0, levels = noise(4, 4, 6, 6), SCHEDULE.levels(6)
+    together, evaluations = invert_within(toy, z0, levels, 2, 0.0)
+    assert evaluations.tolist() == [18] * 4
+    loose, fewer = invert_within(toy, z0, levels, 2, 0.2)
+    assert (fewer < 18).all()
+    for row in range(4):
+        alone, count = invert_within(toy, z0[row : row + 1], levels, 2, 0.2)
+        torch.testing.assert_close(alone[0], loose[row], rtol=0, atol=1e-12)
+        assert count.tolist() == [fewer[row]]
+    assert torch.equal(invert_within(toy, z0, levels, 0, 0.2)[0], invert(toy, z0, levels, 0))
+    assert together.shape == (4, 7, 4, 6, 6)
 
 
 @pytest.mark.parametrize("steps", [1, 5])
