@@ -25,7 +25,7 @@ class _Worker:
 
     def __init__(self, url: str) -> None:
         self.folder = RunFolder(url)
-        self.run = self.folder.run()
+        self.run = self.folder.run().model_copy(update={"output": url})  # absolute, wherever this worker is
         self.photos = read_index(self.folder)
         self.model = self.folder.fingerprints()["model"]
         self.plan = Plan(self.run, self.photos, self.model)

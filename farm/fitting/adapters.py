@@ -51,12 +51,12 @@ def own_adapter(run: Run, arm: str) -> str:
 
 
 def fit_facts(run: Run, photos: PhotoSet, arm: str) -> dict[str, Any]:
-    """What decides the adapter of ``arm``, as its card has it: base model, photographs, texts and settings."""
+    """What decides the adapter of ``arm``: base model, photographs, texts and settings; its card has the same."""
     method = fitted_arms(run)[arm]
     assert method.fit is not None
     return {
         "kind": method.kind,
-        "base": {**run.model.model_dump(mode="json"), "fingerprint": fingerprint(run.model)},
+        "base": fingerprint(run.model),
         "photographs": photos.fingerprint,
         "settings": method.fit.model_dump(mode="json"),
         "prompts": run.prompts.model_dump(mode="json"),
@@ -68,7 +68,10 @@ def fit_facts(run: Run, photos: PhotoSet, arm: str) -> dict[str, Any]:
 def is_current(run: Run, photos: PhotoSet, arm: str) -> bool:
     """Whether the run has the adapter of ``arm`` that a fit would make now."""
     card = read_card(own_adapter(run, arm))
-    return card is not None and all(card.get(name) == value for name, value in fit_facts(run, photos, arm).items())
+    if card is None:
+        return False
+    known = {**card, "base": card["base"].get("fingerprint")}
+    return all(known.get(name) == value for name, value in fit_facts(run, photos, arm).items())
 
 
 def write_adapter(url: str, tensors: Mapping[str, "Tensor"], card: Mapping[str, Any]) -> dict[str, Any]:

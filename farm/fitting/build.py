@@ -58,9 +58,11 @@ def adapter_card(run: Run, arm: str, steps: int) -> dict[str, Any]:
     """What is known of the adapter of ``arm`` after ``steps`` steps; ``write_adapter`` adds the checksum."""
     photos = load_photos(run.data)
     shots = load_shots(run, photos, _arm(run, arm))
+    facts = fit_facts(run, photos, arm)
     return {
-        **fit_facts(run, photos, arm),
+        **facts,
         "arm": arm,
+        "base": {**run.model.model_dump(mode="json"), "fingerprint": facts["base"]},
         "dataset": {
             "category": photos.category,
             "licence": photos.licence,

@@ -1,6 +1,8 @@
 """``farm fit`` on a real local Ray: adapters from few shots, made once, and a run that uses them."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,20 @@ PROMPTS = {"normal": "a plate", "defects": [{"name": "disc", "prompt": "a disc"}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two arms that learn, one that does not, on a tiny random model."""
-    place = tmp_path_factory.mktemp("fit")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Two arms that learn, one that does not, on a tiny random model; all paths are relative, as people write them."""
+    place, before = tmp_path_factory.mktemp("fit"), Path.cwd()
     aware = {"kind": "background_aware", "steps": 3, "fixed_point": 0, "sources": 4, "min_visible": 0}
     methods: list[dict[str, Any]] = [
         {"kind": "rules"},
         {**aware, "fit": {"rank": 2, "loop": LOOP}},
         {"kind": "adabldm", "steps": 10, "sources": 4, "min_visible": 0, "fit": {"loop": LOOP}},
     ]
-    model = {"path": str(tiny_backbone_folder(place / "model"))}
-    return make_run(make_tree(place / "plates"), place / "run", methods=methods, model=model, prompts=PROMPTS)
+    tiny_backbone_folder(place / "model")
+    make_tree(place / "plates")
+    os.chdir(place)
+    yield make_run(Path("plates"), Path("run"), methods=methods, model={"path": "model"}, prompts=PROMPTS)
+    os.chdir(before)
 
 
 def farm(command: str, run: Run) -> Any:
