@@ -26,7 +26,7 @@ PROMPTS = {"normal": "a plate", "defects": [{"name": "disc", "prompt": "a disc"}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Two arms that learn, one that does not, on a tiny random model; all paths are relative, as people write them."""
+    """Two arms that learn, one that does not, on a tiny random model; paths are relative, as people write them."""
     place, before = tmp_path_factory.mktemp("fit"), Path.cwd()
     aware = {"kind": "background_aware", "steps": 3, "fixed_point": 0, "sources": 4, "min_visible": 0}
     methods: list[dict[str, Any]] = [
@@ -34,10 +34,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         {**aware, "fit": {"rank": 2, "loop": LOOP}},
         {"kind": "adabldm", "steps": 10, "sources": 4, "min_visible": 0, "fit": {"loop": LOOP}},
     ]
-    tiny_backbone_folder(place / "model")
+    model = {"path": str(tiny_backbone_folder(place / "model"))}
     make_tree(place / "plates")
     os.chdir(place)
-    yield make_run(Path("plates"), Path("run"), methods=methods, model={"path": "model"}, prompts=PROMPTS)
+    yield make_run(Path("plates"), Path("run"), methods=methods, model=model, prompts=PROMPTS)
     os.chdir(before)
 
 
