@@ -40,10 +40,10 @@ from farm.datasets.photo import defect_name
 from farm.images import decode_image
 from farm.metrics import cluster_diversity, kid, kid_subsets
 from farm.perceptual_features import Features, between
-from farm.plan import arm_sources
+from farm.plan import Plan, arm_sources
 from farm.run_folder import RunFolder
 from farm.run_ledger import seconds_by_method, write_ledger
-from farm.stages.invert import needs_inversion
+from farm.stages.invert import InversionBlocks, needs_inversion
 from farm.verify import verify
 
 NAMES = ("bsdata", "magnetic_tile")
@@ -81,7 +81,7 @@ def main() -> int:
     flow.judge()
     counts = write_ledger(flow.folder)
     found = verify(flow.folder)
-    figures = measure(run, flow.folder, flow.plan.photos)
+    figures = measure(run, flow.folder, flow.plan)
     for name, count in counts.items():
         figures[f"rows.{name}"] = number(count, "rows", count, count)
     for phase in flow.folder.read_json("timing.json")["phases"]:
@@ -94,9 +94,9 @@ def main() -> int:
     return 1 if found.problems else 0
 
 
-def measure(run: Run, folder: RunFolder, photos: PhotoSet) -> dict[str, Any]:
+def measure(run: Run, folder: RunFolder, plan: Plan) -> dict[str, Any]:
     """``<defect>.<arm>.<metric>``, beside the few-shot (``shots``) and normal photographs (``normals``)."""
-    features, rows = Features(threads=2), made_rows(folder)
+    features, rows, photos = Features(threads=2), made_rows(folder), plan.photos
     figures: dict[str, Any] = {}
     for defect in [known.name for known in run.prompts.defects]:
         held_out, shots = (read(run, split, defect) for split in (photos.test, photos.shots))
@@ -117,7 +117,7 @@ def measure(run: Run, folder: RunFolder, photos: PhotoSet) -> dict[str, Any]:
             varied = cluster_diversity(to_shots, lambda first, second, all_=between_rows: all_[first, second])
             figures |= named(f"{defect}.{name}", {**found, "diversity": number(varied, "1")})
     for arm in run.arm_names():
-        figures |= named(arm, cost(folder, [row for row in rows if row["method"] == arm], arm))
+        figures |= named(arm, cost(folder, plan, [row for row in rows if row["method"] == arm], arm))
     return figures
 
 
@@ -204,7 +204,7 @@ def iou(one: np.ndarray, two: np.ndarray) -> float:
     return float((one & two).sum() / max(1, (one | two).sum()))
 
 
-def cost(folder: RunFolder, rows: Sequence[dict[str, Any]], arm: str) -> dict[str, Any]:
+def cost(folder: RunFolder, plan: Plan, rows: Sequence[dict[str, Any]], arm: str) -> dict[str, Any]:
     """Seconds and network evaluations a kept image, with trajectories made once a photograph and made every time."""
     kept = max(1, sum(row["keep"] for row in rows))
     seconds = seconds_by_method(folder)[arm]
@@ -212,7 +212,10 @@ def cost(folder: RunFolder, rows: Sequence[dict[str, Any]], arm: str) -> dict[st
     method = dict(zip(folder.run().arm_names(), folder.run().methods, strict=True))[arm]
     figures = {"seconds": number(seconds / kept, "s"), "evaluations": number(spent / kept, "1")}
     if isinstance(method, BackgroundAwareConfig) and needs_inversion(method):
-        each = method.steps * (1 + method.fixed_point)
+        blocks = InversionBlocks(folder, plan, arm, folder.fingerprints()["model"])
+        markers = [folder.read_json(f"inversions/{blocks.key}/block-{block:06d}.json") for block in range(len(blocks))]
+        inverted = sum(len(marker["photos"]) - len(marker["failed"]) for marker in markers)
+        each = sum(marker["evaluations"] for marker in markers) / inverted
         sources = len({row["source_id"] for row in rows})
         figures["evaluations"] = number((spent + sources * each) / kept, "1")
         figures["evaluations.without"] = number((spent + len(rows) * each) / kept, "1")
