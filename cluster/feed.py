@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from farm.config import Run
-from farm.detector.feed import Feed, Materials, read_kept, read_materials
+from farm.detector.feed import Feed, Materials, read_kept, read_kept_normals, read_materials
 from farm.detector.two_stage import Stage, rank_slots, stage_batch, stage_config
 from farm.methods.base import Pixels
 from farm.run_folder import RunFolder
@@ -113,7 +113,8 @@ def load_materials(run: str, url: str, stage: Stage) -> tuple[Materials, int]:
     """What the makers need of the run in ``url``, and how many normals there are. A Ray task."""
     folder = RunFolder(url)
     kept = read_kept(folder) if stage == "stage2" else None
-    materials = read_materials(Run.model_validate_json(run), read_index(folder), kept)
+    generated = read_kept_normals(folder) if stage == "stage2" else []
+    materials = read_materials(Run.model_validate_json(run), read_index(folder), kept, generated)
     return materials, len(materials.normals)
 
 

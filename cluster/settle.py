@@ -36,10 +36,12 @@ def settle_run(url: str, tentative: Batch) -> dict[str, int]:
     ids, vectors = NormalVectors(folder, read_index(folder)).read()
     judge = Judge(run.filter, ids, vectors)
     kept = tentative["row"][tentative["keep"].astype(bool)]
-    parts = [to_batch(table) for table in folder.candidates(["row", "embedding", "category", "defect"])]
+    names = ("kind", "category", "defect")
+    parts = [to_batch(table) for table in folder.candidates(["row", "embedding", *names])]
     embeddings = np.concatenate([part["embedding"][np.isin(part["row"], kept)] for part in parts])
-    category, defect = (np.concatenate([part[name] for part in parts]) for name in ("category", "defect"))
-    final = settle_rows(run.filter, tentative, embeddings, category, defect)
+    kind, category, defect = (np.concatenate([part[name] for part in parts]) for name in names)
+    group = kind + "/" + category  # a normal and a defect are never duplicates of each other
+    final = settle_rows(run.filter, tentative, embeddings, group, defect)
     folder.write_json(folder.verdict_name("calibration.json"), asdict(judge.calibration))
     folder.write_table(folder.verdict_name("verdicts.parquet"), to_table(final, VERDICT))
     return {name: int((final["verdict"] == name).sum()) for name in ("kept", "refused", "failed")}

@@ -18,6 +18,7 @@ OVER_QUOTA = "over_quota"
 class RowFacts:
     """What one made row is judged by; names and units as in ``rows.FACTS`` and ``rows.VERDICT``."""
 
+    kind: str
     objection: str
     mean_change: float
     changed_area: float
@@ -72,10 +73,15 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("irrelevant", irrelevant),
     ("no_visible_defect", no_visible_defect),
 )
+NORMAL_RULES = ("irrelevant",)
 
 
 def first_objection(facts: RowFacts, settings: FilterConfig, calibration: Calibration) -> str:
-    """The reason to refuse a made row: the method's own objection, else the first rule that objects, else empty."""
+    """The reason to refuse a made row: the method's own objection, else the first rule that objects, else empty.
+
+    A normal image is asked only whether it is relevant: it is meant to differ from its source and to show no defect.
+    """
     if facts.objection:
         return facts.objection
-    return next((reason for reason, objects in RULES if objects(facts, settings, calibration)), "")
+    rules = [(reason, objects) for reason, objects in RULES if facts.kind == "defect" or reason in NORMAL_RULES]
+    return next((reason for reason, objects in rules if objects(facts, settings, calibration)), "")

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from farm.config import DefectPrompt, MethodConfig, RulesConfig, Run, TranslateConfig
+from farm.config import DefectPrompt, DualConfig, MethodConfig, RulesConfig, Run, TranslateConfig
 from farm.datasets.photo import PhotoSet, TrainPhoto
 from farm.errors import DataError
 from farm.ids import fingerprint, generator, radical_inverse, row_seed, sample_id
 from farm.methods import prompt_table
 from farm.rows import PLANNED, Batch
 
-PLAN_VERSION = 2  # raised when the meaning of a plan changes, so that old and new runs never mix
+PLAN_VERSION = 3  # raised when the meaning of a plan changes, so that old and new runs never mix
+GOOD = "good"  # what stands for the defect of an image that has none
 
 
 class Plan:
@@ -75,6 +76,7 @@ class Plan:
             "seed": seed,
             "method": name,
             "recipe": recipe,
+            "kind": method.makes,
             "category": self.run.data.category,
             "defect": recipe or defect.name,  # a rule paints what it paints, whatever a prompt would say
             "prompt": "" if recipe else defect.prompt,
@@ -107,13 +109,20 @@ def plan_fingerprint(run: Run, photos: str, model: str) -> str:
 
 
 def arm_defects(run: Run) -> dict[str, tuple[DefectPrompt, ...]]:
-    """The defects of each arm: the run's own, or for ``translate`` with a material those of the prompt table."""
-    return {
-        name: prompt_table.prompts(method.material, method.engine, method.object_name)
-        if isinstance(method, TranslateConfig) and method.material is not None
-        else run.prompts.defects
-        for name, method in zip(run.arm_names(), run.methods, strict=True)
-    }
+    """The defects of each arm, by name; see ``method_defects``."""
+    return {name: method_defects(run, method) for name, method in zip(run.arm_names(), run.methods, strict=True)}
+
+
+def method_defects(run: Run, method: MethodConfig) -> tuple[DefectPrompt, ...]:
+    """What ``method`` makes: the run's defects; those of a prompt table; one alone; or, of normals, ``GOOD``."""
+    if isinstance(method, TranslateConfig) and method.material is not None:
+        return prompt_table.prompts(method.material, method.engine, method.object_name)
+    if isinstance(method, DualConfig):
+        names = [defect.name for defect in run.prompts.defects]
+        return (DefectPrompt(name=method.defect or names[0], prompt=method.whole_prompt),)
+    if method.makes == "normal":
+        return (DefectPrompt(name=GOOD, prompt=run.prompts.normal),)
+    return run.prompts.defects
 
 
 def arm_sources(photos: tuple[TrainPhoto, ...], limit: int | None) -> tuple[TrainPhoto, ...]:

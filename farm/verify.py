@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from farm.config import MethodConfig, RulesConfig, Run
+from farm.config import MethodConfig, RulesConfig, Run, VariationalConfig
 from farm.errors import FarmError
 from farm.images import decode_image, decode_mask
 from farm.parts import from_parquet, to_batch
@@ -99,13 +99,17 @@ def _row(row: dict[str, Any], run: Run) -> str:
     size = (run.size_px, run.size_px)
     if not image.shape[:2] == source.shape[:2] == mask.shape == label.shape == size:
         return f"image {image.shape}, source {source.shape}, mask {mask.shape}, label {label.shape}: not all {size}"
+    if row["kind"] == "normal" and label.any():
+        return f"a normal whose label marks {int(label.sum())} pixels as a defect"
     reach = touched(np.maximum(mask, label), dict(zip(run.arm_names(), run.methods, strict=True))[row["method"]])
     changed = int((image != source).any(axis=-1)[~reach].sum())
     return f"{changed} background pixels differ from the source" if changed else ""
 
 
 def touched(mask: Any, method: MethodConfig) -> Any:
-    """Where a method may change pixels, (H, W) bool: its mask, dilated where it feathers; all where it composes not."""
+    """Where a method may change pixels, (H, W) bool: its mask, dilated where it feathers; all of an image made anew."""
+    if isinstance(method, VariationalConfig):
+        return np.ones(mask.shape, dtype=bool)
     if not isinstance(method, RulesConfig):
         if not method.composite:
             return np.ones(mask.shape, dtype=bool)

@@ -183,7 +183,12 @@ def _row(run: Run, plan: str, number: int, photo: dict[str, Any]) -> dict[str, A
     vector = generator(seed, "embedding").normal(size=8).astype(np.float32)
     planned = {"row": number, "sample_id": sample_id(plan, number), "seed": seed, "method": method}
     planned |= {"recipe": "scar" if method == "rules" else "", "category": "metal", "defect": defect.name}
-    planned |= {"prompt": defect.prompt, "normal_prompt": run.prompts.normal, "source_id": photo["photo_id"]}
+    planned |= {
+        "kind": "defect",
+        "prompt": defect.prompt,
+        "normal_prompt": run.prompts.normal,
+        "source_id": photo["photo_id"],
+    }
     change = np.abs(image.astype(float) - source).mean(axis=2)
     return {
         **planned,

@@ -2,6 +2,7 @@
 
 from farm.config.base import Frozen, Positive, Share
 from farm.config.data import DataConfig, DefectPrompt, Prompts
+from farm.config.embed import EmbedConfig
 from farm.config.load import dump, load, parse
 from farm.config.loop import LoopConfig
 from farm.config.methods import (
@@ -9,7 +10,10 @@ from farm.config.methods import (
     AdaptConfig,
     BackgroundAwareConfig,
     ControlFit,
+    DualConfig,
+    DualFit,
     FitConfig,
+    Flip,
     LoraFit,
     Masks,
     Material,
@@ -17,12 +21,12 @@ from farm.config.methods import (
     MethodConfig,
     RulesConfig,
     TranslateConfig,
+    VariationalConfig,
 )
 from farm.config.run import (
     ClusterConfig,
     ComputeConfig,
     DetectorConfig,
-    EmbedConfig,
     FilterConfig,
     ModelConfig,
     PoolConfig,
@@ -41,9 +45,12 @@ __all__ = [
     "DataConfig",
     "DefectPrompt",
     "DetectorConfig",
+    "DualConfig",
+    "DualFit",
     "EmbedConfig",
     "FilterConfig",
     "FitConfig",
+    "Flip",
     "Frozen",
     "LoopConfig",
     "LoraFit",
@@ -61,6 +68,7 @@ __all__ = [
     "StageConfig",
     "TrainConfig",
     "TranslateConfig",
+    "VariationalConfig",
     "dump",
     "load",
     "parse",

@@ -1,10 +1,11 @@
 """Settings of the ways to make a defect; ``MethodConfig`` tells them apart by ``kind``."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from farm.config.base import Frozen, Positive, Share
+from farm.config.embed import EmbedConfig
 from farm.config.loop import LoopConfig, Rate, Weight
 
 
@@ -26,6 +27,8 @@ class Masks(Frozen):
 
 class MethodBase(Frozen):
     """What every method's settings share: a name for its rows, its share of the plan and its masks."""
+
+    makes: ClassVar[Literal["defect", "normal"]] = "defect"  # what its images are
 
     name: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")  # None = its kind
     share: Annotated[float, Field(gt=0)] = 1.0
@@ -52,11 +55,14 @@ class RulesConfig(MethodBase):
         return self
 
 
+Flip = Literal["horizontal", "vertical", "quarter_turns"]
+
+
 class FitConfig(Frozen):
     """How a method learns from the few-shot photographs; ``farm fit`` leaves an adapter."""
 
     loop: LoopConfig = LoopConfig(steps=800, batch_size=4, lr=1e-4, warmup=20, ema=0.99, checkpoint_every=100)
-    flips: tuple[Literal["horizontal", "vertical", "quarter_turns"], ...] = ("horizontal", "vertical")
+    flips: tuple[Flip, ...] = ("horizontal", "vertical")
 
 
 class LoraFit(FitConfig):
@@ -182,6 +188,92 @@ class TranslateConfig(MethodBase):
         return self
 
 
+class DualFit(FitConfig):
+    """Two branches of low-rank adapters with interaction attention on a frozen U-Net (card 003 section 4).
+
+    Published for 512 px: 5000 steps, batches of 4, lr 2e-5, ranks 32.
+    """
+
+    rank: Positive = 32
+    text_rank: Annotated[int, Field(ge=0)] = 32  # of the text encoders' own adapter; 0 = they stay as they are
+    exchange_init: Literal["zero", "random"] = "zero"  # of W_o; the authors' code: random, which disturbs step 0
+    background_init: Share = 0.0  # a, the weight of the background's features (the paper's note: 0.1)
+    by_category: bool = True  # leave out flips that the category does not allow, see farm.fitting.dual.FLIPS
+
+
+class DualConfig(MethodBase):
+    """The image and its anomaly part born together by two branches (card 003); ``masks`` means nothing to it.
+
+    One model for each (category, defect): ``defect`` names it, and "each" stands for one arm a defect.
+    """
+
+    kind: Literal["dual"] = "dual"
+    defect: str | None = None  # None = the run's only one; "each" = an arm for each
+    whole_prompt: str = Field(default="a vfx with sks", min_length=1)
+    part_prompt: str = Field(default="sks", min_length=1)
+    steps: Positive = 50
+    guidance: Annotated[float, Field(ge=0)] = 2.5
+    background: bool = False  # objects: keys and values of branch 0 also read the source's background
+    texture: bool = True  # False = an object: the part is cut to its foreground
+    max_disagreement: Share = 0.25  # mean |whole - part| inside the mask, of the range [-1, 1]; above: refused
+    min_area: Share = 0.0005
+    max_area: Share = 0.60
+    part_floor: Share = 0.08  # least distance from mid-grey, in [-1, 1], that is a part
+    composite: bool = False  # True = only the masked pixels are taken over, onto the source
+    dilate_px: Annotated[int, Field(ge=0)] = 3
+    fit: DualFit | None = None  # None = the base model twice, for a look at what it knows
+    adapter: str | None = None
+
+    @model_validator(mode="after")
+    def _nested(self) -> "DualConfig":
+        if self.part_prompt not in self.whole_prompt:
+            raise ValueError(
+                f"part_prompt must be part of whole_prompt (nested prompts); found {self.part_prompt!r} and "
+                f"{self.whole_prompt!r}"
+            )
+        if self.background and self.texture:
+            raise ValueError("background: true needs an object (texture: false); a texture is all foreground")
+        return self
+
+
+class VariationalConfig(MethodBase):
+    """More normal images from few (card 002): its rows are normals and never defects; ``masks`` means nothing to it.
+
+    ``sources`` is how many normals it may see: 1, 5 or all.
+    """
+
+    makes: ClassVar[Literal["defect", "normal"]] = "normal"
+    kind: Literal["variational"] = "variational"
+    keyword: str | None = Field(default=None, min_length=1)  # None = the category's name
+    iterations: Annotated[int, Field(ge=0)] = 200
+    candidates: Annotated[int, Field(ge=2)] = 8  # latents of one row that are led together; the best is its image
+    cutouts: Positive = 32  # of each candidate, in each iteration
+    lr: Rate = 0.05
+    text_weight: Weight = 1.0  # lambda_t
+    image_weight: Weight = 1.0  # lambda_x
+    perceptual_weight: Weight = 1.0  # lambda_p
+    variance_weight: Weight = 0.1  # lambda_v
+    distance_weight: Weight = 0.1  # beta, of the Wasserstein-2 distance in the score
+    score_every: Positive = 20  # iterations; every candidate is scored then, and the best one seen is kept
+    centre: Literal["normals", "source"] = "normals"  # mean of the first latents: all normals', or the row's source's
+    noise: Literal["independent", "joint"] = "independent"  # joint: places vary together, as they do in the normals
+    sigma: Weight = 1.0  # spread of the first latents, in standard deviations of the normals
+    flips: tuple[Flip, ...] = ("horizontal", "vertical")  # that leave a normal normal; used where there is only one
+    guide: EmbedConfig = EmbedConfig(kind="open_clip", model="embedded")
+    judge: EmbedConfig = EmbedConfig(kind="efficientnet_lite0")
+    max_anomaly_quantile: Share = 0.99  # of leave-one-out scores of the normals; above: "would_be_an_anomaly"
+    min_perceptual: Weight = 0.02  # LPIPS-style distance to the nearest normal; below: "copy"
+
+    @model_validator(mode="after")
+    def _two_towers(self) -> "VariationalConfig":
+        if self.guide.kind != "open_clip":
+            raise ValueError("guide must read text; give an open_clip model")
+        if self.guide == self.judge:
+            raise ValueError("judge must be another model than guide, or the generator games it")
+        return self
+
+
 MethodConfig = Annotated[
-    RulesConfig | BackgroundAwareConfig | AdaBldmConfig | TranslateConfig, Field(discriminator="kind")
+    RulesConfig | BackgroundAwareConfig | AdaBldmConfig | TranslateConfig | DualConfig | VariationalConfig,
+    Field(discriminator="kind"),
 ]

@@ -1,12 +1,13 @@
 """All settings of a run: what decides pixels, verdicts and weights, and, under ``cluster``, what is asked of Ray."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from farm.config.base import Frozen, Positive, Share
 from farm.config.data import DataConfig, Prompts
-from farm.config.methods import MethodConfig
+from farm.config.embed import EmbedConfig
+from farm.config.methods import DualConfig, MethodConfig
 
 
 class ModelConfig(Frozen):
@@ -23,30 +24,6 @@ class ComputeConfig(Frozen):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     threads: Positive = 1  # torch threads of a generating or embedding worker
     batch_size: Positive = 8  # every batch is padded to this size
-
-
-class EmbedConfig(Frozen):
-    """The image embedder of the filter; ``model`` and ``pretrained`` are open_clip's names or local paths.
-
-    The model "embedded" is the small CLIP of ``farm.mini``, which has its own weights.
-    """
-
-    kind: Literal["efficientnet_lite0", "open_clip"] = "efficientnet_lite0"
-    model: str | None = None
-    pretrained: str | None = None
-
-    @model_validator(mode="after")
-    def _open_clip_named(self) -> "EmbedConfig":
-        if self.kind == "open_clip" and self.model == "embedded":
-            if self.pretrained is not None:
-                raise ValueError(
-                    f"the embedded CLIP has its own weights; found pretrained {self.pretrained!r}, leave it out"
-                )
-        elif self.kind == "open_clip" and (self.model is None or self.pretrained is None):
-            raise ValueError(
-                "kind 'open_clip' needs model and pretrained (a registered tag or a local file), or model 'embedded'"
-            )
-        return self
 
 
 class FilterConfig(Frozen):
@@ -145,6 +122,32 @@ class Run(Frozen):
     filter: FilterConfig = FilterConfig()
     train: TrainConfig = TrainConfig()
     cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_arm_for_each(cls, found: Any) -> Any:
+        """``dual`` with the defect "each" becomes an arm for each defect, ``<name>_<defect>``."""
+        if not isinstance(found, dict) or not isinstance(found.get("methods"), list | tuple):
+            return found
+        methods: list[Any] = []
+        for method in found["methods"]:
+            if not isinstance(method, dict) or method.get("kind") != "dual" or method.get("defect") != "each":
+                methods.append(method)
+                continue
+            stem = method.get("name") or "dual"
+            names = [defect["name"] for defect in dict(found.get("prompts") or {}).get("defects") or []]
+            methods += [{**method, "name": f"{stem}_{name}", "defect": name} for name in names]
+        return {**found, "methods": methods}
+
+    @model_validator(mode="after")
+    def _dual_has_one_defect(self) -> "Run":
+        names = [defect.name for defect in self.prompts.defects]
+        for arm, method in zip(self.arm_names(), self.methods, strict=True):
+            if isinstance(method, DualConfig) and (method.defect or names[0]) not in names:
+                raise ValueError(f"methods: '{arm}' makes '{method.defect}', which is not in prompts.defects: {names}")
+            if isinstance(method, DualConfig) and method.defect is None and len(names) > 1:
+                raise ValueError(f"methods: '{arm}' needs a 'defect' of {names}, or 'each' for an arm of each")
+        return self
 
     @model_validator(mode="after")
     def _methods_named_once(self) -> "Run":

@@ -12,6 +12,8 @@ METHODS: dict[str, str] = {
     "background_aware": "farm.methods.background_aware:BackgroundAware",
     "adabldm": "farm.methods.adabldm:AdaBldm",
     "translate": "farm.methods.translate:Translate",
+    "dual": "farm.methods.dual:Dual",
+    "variational": "farm.methods.variational:Variational",
 }
 
 

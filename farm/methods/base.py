@@ -36,6 +36,7 @@ class Made:
     background_error: npt.NDArray[np.float32]  # (B,) mean |image - source| outside the dilated mask before compositing
     objection: tuple[str, ...]  # a reason for refusal that the method itself found, e.g. "no_visible_defect"; or ""
     error: tuple[str, ...]  # "" or what went wrong with this row
+    reference: Pixels | None = None  # (B, H, W, 3) what the image is compared with, where that is not the source
 
 
 class Method(Protocol):

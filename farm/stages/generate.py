@@ -63,7 +63,7 @@ class Generate:
         method = self._method(row["method"])
         try:
             row["source"], where = self.sources.source(row["source_id"])
-            row["mask"] = self.sources.mask(row, where)
+            row["mask"] = self.sources.mask(row, where) if row["kind"] == "defect" else np.zeros_like(where, np.uint8)
             if method.needs_trajectory:
                 row["trajectory"] = self._trajectory(row["method"], row["source_id"])
         except (FarmError, OSError) as error:
@@ -119,9 +119,13 @@ def _take(row: Row, made: Made, index: int, name: str) -> None:
         _fail(row, name, DataError(made.error[index]))
         return
     image, label = made.image[index], made.label[index]
+    if row["kind"] == "normal" and label.any():
+        _fail(row, name, DataError(f"a normal must have an empty label; {int(label.sum())} pixels are marked"))
+        return
     row.update(status="made", error="", objection=made.objection[index], image=image, label=label)
     row["background_error"] = float(made.background_error[index])
-    facts = pixel_facts(row["source"][None], image[None], np.maximum(row["mask"], label)[None])
+    compared = row["source"] if made.reference is None else made.reference[index]
+    facts = pixel_facts(compared[None], image[None], np.maximum(row["mask"], label)[None])
     row.update({name: float(values[0]) for name, values in facts.items()})
 
 

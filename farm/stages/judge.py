@@ -78,6 +78,7 @@ class Judge:
 
     def _reason(self, columns: Mapping[str, Array], row: int, score: float) -> str:
         facts = RowFacts(
+            kind=str(columns["kind"][row]),
             objection=str(columns["objection"][row]),
             mean_change=float(columns["mean_change"][row]),
             changed_area=float(columns["changed_area"][row]),

@@ -19,7 +19,7 @@ SETTINGS = FilterConfig(
 CALIBRATION = Calibration(
     low=0.7, high=0.9, n=50, neighbours=5, low_quantile=0.01, low_margin=0.1, high_quantile=0.99, scores=()
 )
-GOOD = RowFacts(objection="", mean_change=2.0, changed_area=0.05, ssim_outside=0.99, score=0.8)
+GOOD = RowFacts(kind="defect", objection="", mean_change=2.0, changed_area=0.05, ssim_outside=0.99, score=0.8)
 
 
 def objection(**change):
@@ -71,6 +71,13 @@ def test_cheap_rules_come_before_retrieval():
         awful[name] = good
     assert reasons == ["overdone", "area_too_large", "background_changed", "irrelevant"]
     assert objection(**awful) == ""
+
+
+def test_a_normal_is_asked_only_whether_it_is_relevant():
+    other = {"kind": "normal", "mean_change": 99.0, "changed_area": 0.0, "ssim_outside": 0.1}
+    assert objection(**other, score=0.95) == ""
+    assert objection(**other, score=0.1) == "irrelevant"
+    assert objection(**other, score=0.95, objection="copy") == "copy"
 
 
 def test_every_rule_is_named_after_its_function():

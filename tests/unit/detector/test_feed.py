@@ -10,7 +10,7 @@ from PIL import Image
 
 from farm.config import Run
 from farm.datasets import load_photos
-from farm.detector.feed import Feed, Kept, Materials, read_materials
+from farm.detector.feed import KEPT_COLUMNS, Feed, Kept, Materials, kept_defects, read_materials
 from farm.detector.two_stage import Draws, stage_batch
 from farm.errors import DataError
 from farm.methods.base import Made
@@ -108,3 +108,32 @@ def test_no_normals_is_an_error_that_says_where(run: Run) -> None:
     bare = type(photos)(train=(), shots=photos.shots, test=photos.test, refused=(), category="plate", licence="none")
     with pytest.raises(DataError, match=r"plate: no normal photographs to learn from; check data\.root"):
         read_materials(run, bare)
+
+
+def rows(kinds: list[str]) -> pa.Table:
+    """Kept rows as a run's parts have them."""
+    values = {
+        "kind": kinds,
+        "method": ["dual" if kind == "defect" else "variational" for kind in kinds],
+        "defect": ["disc" if kind == "defect" else "good" for kind in kinds],
+        "image_png": [png(10 * place, 3) for place in range(len(kinds))],
+        "label_png": [png(255 if kind == "defect" else 0, 1) for kind in kinds],
+    }
+    return pa.table({name: pa.chunked_array([pa.array(values[name])]) for name in KEPT_COLUMNS})
+
+
+# card 002, 7.7
+def test_a_normal_is_never_learned_as_a_defect() -> None:
+    assert len(kept_defects(rows(["defect", "defect"]))) == 2
+    with pytest.raises(DataError, match="1 of 3 rows are of kind 'normal', first of method 'variational'"):
+        kept_defects(rows(["defect", "normal", "defect"]))
+
+
+# card 002, 7.7
+def test_generated_normals_are_learned_from_as_normals(run: Run, materials: Materials) -> None:
+    grey = np.full((64, 64, 3), 77, np.uint8)
+    with_generated = read_materials(run, load_photos(run.data), None, [grey])
+    assert len(with_generated.normals) == len(materials.normals) + 1
+    image, label = Feed(run, with_generated)(draws("normal", 60))
+    assert (image == 77).all(axis=(1, 2, 3)).any()
+    assert not label.any()

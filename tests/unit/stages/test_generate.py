@@ -1,5 +1,6 @@
 """The generating stage with small real methods: row independence, failure of a row is a row."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,46 @@ def test_write_commits_part_then_marker_and_refuses_half_a_shard(root: Path, tmp
     back = to_batch(folder.read_shard(0))
     assert back["row"].tolist() == [0, 1, 2, 3]
     assert back["image_png"].tolist() == batch["image_png"].tolist()
+
+
+class Anew(Darken):
+    """A new image with a white square, compared with itself less the square."""
+
+    label = 1
+
+    def __call__(self, request: Request) -> Made:
+        made = super().__call__(request)
+        reference = np.full_like(request.source, 90)
+        image, label = reference.copy(), np.zeros_like(request.mask)
+        image[:, 4:12, 4:12], label[:, 4:12, 4:12] = 250, self.label
+        return replace(made, image=image, label=label, reference=reference)
+
+
+def test_an_image_made_anew_is_compared_with_what_the_method_says(root: Path, tmp_path: Path) -> None:
+    batch, _ = stage(make_run(root, tmp_path / "run"), Anew()).make([one_row(root, tmp_path, 0)])
+    assert batch["ssim_outside"][0] == 1.0
+    assert batch["changed_area"][0] == pytest.approx(64 / 64**2)
+
+
+# card 002, 7.7
+def test_a_normal_has_no_mask_and_one_whose_label_is_not_empty_fails(root: Path, tmp_path: Path) -> None:
+    class Marks(Anew):
+        pass
+
+    class Clean(Anew):
+        label = 0
+
+    row = one_row(root, tmp_path, 0) | {"kind": "normal", "defect": "good"}
+    for method, status in ((Marks(), "failed"), (Clean(), "made")):
+        batch, _ = stage(make_run(root, tmp_path / "run"), method).make([dict(row)])
+        assert batch["status"][0] == status
+        assert not decode_mask(batch["mask_png"][0], "mask").any()
+    assert (
+        "a normal must have an empty label"
+        in stage(make_run(root, tmp_path / "run"), Marks()).make([dict(row)])[0]["error"][0]
+    )
+
+
+def one_row(root: Path, tmp_path: Path, number: int) -> dict[str, Any]:
+    run = make_run(root, tmp_path / "run")
+    return Plan(run, load_photos(run.data), "m").row(number)

@@ -52,6 +52,7 @@ def candidates(embedding, **change):
                 "mask_kind",
             )
         },
+        "kind": strings(["defect"] * n),
         "status": strings(["made"] * n),
         "error": strings([""] * n),
         "objection": strings([""] * n),

@@ -1,0 +1,31 @@
+"""Settings of an image embedder."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from farm.config.base import Frozen
+
+
+class EmbedConfig(Frozen):
+    """The image embedder of the filter; ``model`` and ``pretrained`` are open_clip's names or local paths.
+
+    The model "embedded" is the small CLIP of ``farm.mini``, which has its own weights.
+    """
+
+    kind: Literal["efficientnet_lite0", "open_clip"] = "efficientnet_lite0"
+    model: str | None = None
+    pretrained: str | None = None
+
+    @model_validator(mode="after")
+    def _open_clip_named(self) -> "EmbedConfig":
+        if self.kind == "open_clip" and self.model == "embedded":
+            if self.pretrained is not None:
+                raise ValueError(
+                    f"the embedded CLIP has its own weights; found pretrained {self.pretrained!r}, leave it out"
+                )
+        elif self.kind == "open_clip" and (self.model is None or self.pretrained is None):
+            raise ValueError(
+                "kind 'open_clip' needs model and pretrained (a registered tag or a local file), or model 'embedded'"
+            )
+        return self
