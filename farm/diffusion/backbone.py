@@ -121,21 +121,24 @@ class Backbone:
         regions: Mapping[int, Tensor] | None = None,
         residuals: Residuals | None = None,
         extra: Tensor | None = None,
+        memory: Any | None = None,
     ) -> Tensor:
         """Predicted noise in the dtype of ``z`` (B, C, h, w); ``time`` is one training time or (B,) of them.
 
         With ``regions`` (``attention.mask_pyramid``) the text is ``C1.beside(C2)``. ``residuals`` come from
         ``control_residuals``. ``extra`` (B, C, h, w) is for ``instruct`` models: the photograph's posterior mean
-        as the autoencoder gives it, *without* scale and shift, or zeros where it is to be ignored.
+        as the autoencoder gives it, *without* scale and shift, or zeros where it is to be ignored. ``memory`` goes to
+        the attention of ``farm.diffusion.dual``.
         A v-prediction model's output is turned into noise (Salimans and Ho 2022, arXiv 2202.00512, appendix D).
         """
         times = torch.as_tensor(time, device=z.device).expand(len(z))
         down, middle = (None, None) if residuals is None else residuals
+        attention = {"regions": regions, "memory": memory}
         output: Tensor = self.unet(
             (z if extra is None else torch.cat([z, extra.to(z)], dim=1)).to(self.dtype),
             times,
             encoder_hidden_states=text.states.to(self.dtype),
-            cross_attention_kwargs=None if regions is None else {"regions": regions},
+            cross_attention_kwargs={name: value for name, value in attention.items() if value is not None} or None,
             added_cond_kwargs=self._added(z, text),
             down_block_additional_residuals=None if down is None else tuple(skip.to(self.dtype) for skip in down),
             mid_block_additional_residual=None if middle is None else middle.to(self.dtype),

@@ -1,10 +1,10 @@
-"""Low-rank adapters on the attention of a U-Net: Hu et al. 2021 (arXiv 2106.09685), W' = W + B A, through peft.
+"""Low-rank adapters on the attention of a network: Hu et al. 2021 (arXiv 2106.09685), W' = W + B A, through peft.
 
 A (rank, in) is drawn uniformly in +-1/sqrt(in), B (out, rank) is zero: a fresh adapter changes nothing. The paper's
-scale alpha / rank is 1. Adapters stay float32 whatever the U-Net computes in.
+scale alpha / rank is 1. Adapters stay float32 whatever the network computes in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from farm.errors import WeightsError
 from farm.ids import generator
 
-TARGETS = ("to_q", "to_k", "to_v", "to_out.0")  # of self- and cross-attention
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0")  # of a U-Net's self- and cross-attention
+TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")  # of a text encoder's attention
 _ADAPTER = "default"
 
 
-def add_lora(unet: Any, rank: int, seed: int) -> None:
+def add_lora(unet: Any, rank: int, seed: int, targets: Sequence[str] = TARGETS) -> None:
     """Freeze ``unet`` and give its attention a trainable adapter, which changes nothing yet."""
     with torch.random.fork_rng(devices=[]):  # peft draws weights that are overwritten below
-        unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS)), _ADAPTER)
+        unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets)), _ADAPTER)
     for name, parameter in _named(unet).items():
         parameter.data = _first_value(name, parameter, seed)
 
@@ -36,13 +37,13 @@ def lora_state(unet: Any) -> dict[str, Tensor]:
     return {name: parameter.detach().cpu().clone() for name, parameter in _named(unet).items()}
 
 
-def load_lora(unet: Any, state: Mapping[str, Tensor], rank: int) -> None:
+def load_lora(unet: Any, state: Mapping[str, Tensor], rank: int, targets: Sequence[str] = TARGETS) -> None:
     """Put ``state`` into the adapter of ``unet``; one that is added for it is frozen.
 
     Raises ``WeightsError`` where the tensors are not those of an adapter of ``rank`` for this U-Net.
     """
     if not _named(unet):
-        add_lora(unet, rank, seed=0)
+        add_lora(unet, rank, 0, targets)
         for parameter in _named(unet).values():
             parameter.requires_grad_(False)
     named = _named(unet)
@@ -52,7 +53,7 @@ def load_lora(unet: Any, state: Mapping[str, Tensor], rank: int) -> None:
     if wrong:
         raise WeightsError(
             f"adapter: {len(wrong)} tensor(s) do not fit, first {wrong[0]}: found {found.get(wrong[0], 'none')}, this "
-            f"U-Net reads {shapes.get(wrong[0], 'none')} at rank {rank}; fit the adapter on this base model"
+            f"network reads {shapes.get(wrong[0], 'none')} at rank {rank}; fit the adapter on this base model"
         )
     for name, parameter in named.items():
         parameter.data.copy_(state[name])

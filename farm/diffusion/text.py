@@ -76,8 +76,12 @@ class Prompts:
             self._known[prompt] = self._encode(prompt)
         return Text.cat([self._known[prompt] for prompt in prompts])
 
+    def forget(self) -> None:
+        """Drop what was remembered; for whoever has changed an encoder's weights."""
+        self._known.clear()
+
     def embed_live(self, prompts: Sequence[str]) -> Text:
-        """The same, computed anew and with a gradient to learned tokens."""
+        """The same, computed anew and with a gradient to learned tokens and adapters."""
         made = {prompt: self._encode(prompt) for prompt in dict.fromkeys(prompts)}
         return Text.cat([made[prompt] for prompt in prompts])
 

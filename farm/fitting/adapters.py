@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from farm.config import AdaBldmConfig, BackgroundAwareConfig, MethodConfig, Run
+from farm.config import AdaBldmConfig, BackgroundAwareConfig, DualConfig, MethodConfig, Run
 from farm.datasets.photo import PhotoSet
 from farm.diffusion.weights import fingerprint
 from farm.errors import RunError, WeightsError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "adapter.safetensors"
 CARD = "card.json"
-Fittable = BackgroundAwareConfig | AdaBldmConfig  # the methods that learn
+Fittable = BackgroundAwareConfig | AdaBldmConfig | DualConfig  # the methods that learn
 
 
 def is_fitted(method: MethodConfig) -> bool:

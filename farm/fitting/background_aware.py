@@ -9,8 +9,6 @@ mean over its own cells, row by row, so that a hairline counts as much as a stai
 in sampling: C1, the defect's text and learned token, inside the mask and C2, the normal text, outside.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -23,7 +21,7 @@ from farm.diffusion.inversion import Inverter
 from farm.diffusion.latents import blend, latent_mask
 from farm.diffusion.text import Text
 from farm.errors import ConfigError
-from farm.fitting.shots import Shots
+from farm.fitting.shots import Shots, turned
 from farm.fitting.task import Part
 from farm.images import Pixels
 from farm.methods.background_adapter import put_adapter, take_adapter, token_of, told_prompts
@@ -44,23 +42,6 @@ def region_error(predicted: Tensor, noise: Tensor, region: Tensor) -> Tensor:
     square = (predicted.float() - noise).square().mean(dim=1, keepdim=True)
     cells = region.sum(dim=(1, 2, 3)).clamp(min=1)
     return torch.where(region, square, torch.zeros_like(square)).sum(dim=(1, 2, 3)) / cells
-
-
-def turned(images: Pixels, flips: Sequence[str]) -> list[Pixels]:
-    """``images`` (N, S, S, ...) in every position that ``flips`` lead to, each once; the first is as given."""
-    across = (False, True) if "horizontal" in flips else (False,)
-    down = (False, True) if "vertical" in flips else (False,)
-    turns = range(4) if "quarter_turns" in flips else range(1)
-
-    def turn(x: Pixels, quarter: int, left: bool, up: bool) -> Pixels:
-        x = np.rot90(x, quarter, axes=(1, 2))
-        return x[:, :: -1 if up else 1, :: -1 if left else 1]
-
-    ways = [(quarter, left, up) for quarter in turns for left in across for up in down]
-    distinct: dict[bytes, tuple[int, bool, bool]] = {}
-    for way in ways:
-        distinct.setdefault(turn(np.arange(4, dtype=np.uint8).reshape(1, 2, 2), *way).tobytes(), way)
-    return [np.ascontiguousarray(turn(images, *way)) for way in distinct.values()]
 
 
 class BackgroundAwareTask:

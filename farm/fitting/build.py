@@ -22,6 +22,7 @@ from farm.store import Store
 TASKS: dict[str, str] = {
     "background_aware": "farm.fitting.background_aware:BackgroundAwareTask",
     "adabldm": "farm.fitting.adabldm:ControlTask",
+    "dual": "farm.fitting.dual:DualTask",
 }
 
 

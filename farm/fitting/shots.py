@@ -11,7 +11,7 @@ from farm.datasets import read_mask, read_photo
 from farm.datasets.photo import PhotoSet, ShotPhoto, TrainPhoto, defect_name
 from farm.errors import DataError, FarmError
 from farm.images import Pixels
-from farm.plan import arm_sources
+from farm.plan import arm_sources, method_defects
 
 NORMALS = 256  # at most, evenly spaced: what a fit holds in memory
 
@@ -30,12 +30,12 @@ class Shots:
 
 
 def load_shots(run: Run, photos: PhotoSet, method: MethodConfig) -> Shots:
-    """Read the shots whose defect the run asks for, and the normals that ``method`` paints on.
+    """Read the shots whose defect ``method`` makes, and the normals that ``method`` paints on.
 
     A shot that has no mask or cannot be read is left out and said in ``problems``.
     Raises ``DataError`` where nothing is left to learn from, with what was found.
     """
-    texts = {defect.name: defect.prompt for defect in run.prompts.defects}
+    texts = {defect.name: defect.prompt for defect in method_defects(run, method)}
     wanted = [shot for shot in photos.shots if defect_name(shot.defect or "") in texts]
     problems: list[str] = []
     read = [(shot, *pair) for shot in wanted for pair in [_read(run, shot, problems)] if pair is not None]
@@ -51,6 +51,23 @@ def load_shots(run: Run, photos: PhotoSet, method: MethodConfig) -> Shots:
         normals=_normals(run, arm_sources(arm_sources(photos.train, method.sources), NORMALS), problems),
         problems=tuple(problems),
     )
+
+
+def turned(images: Pixels, flips: Sequence[str]) -> list[Pixels]:
+    """``images`` (N, S, S, ...) in every position that ``flips`` lead to, each once; the first is as given."""
+    across = (False, True) if "horizontal" in flips else (False,)
+    down = (False, True) if "vertical" in flips else (False,)
+    turns = range(4) if "quarter_turns" in flips else range(1)
+
+    def turn(x: Pixels, quarter: int, left: bool, up: bool) -> Pixels:
+        x = np.rot90(x, quarter, axes=(1, 2))
+        return x[:, :: -1 if up else 1, :: -1 if left else 1]
+
+    ways = [(quarter, left, up) for quarter in turns for left in across for up in down]
+    distinct: dict[bytes, tuple[int, bool, bool]] = {}
+    for way in ways:
+        distinct.setdefault(turn(np.arange(4, dtype=np.uint8).reshape(1, 2, 2), *way).tobytes(), way)
+    return [np.ascontiguousarray(turn(images, *way)) for way in distinct.values()]
 
 
 def _read(run: Run, shot: ShotPhoto, problems: list[str]) -> tuple[Pixels, Pixels] | None:
