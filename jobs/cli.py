@@ -12,6 +12,7 @@ JOBS: dict[str, str] = {
     "run": "Run every phase of a config that is not done yet: fit, generate, judge, train, evaluate, report.",
     "plan": "Show what a config would make, and what it asks of the cluster; start nothing.",
     "fit": "Train the adapters of a config's methods on its few-shot photographs.",
+    "fit-all": "Train the adapters of many configs as one job, as many at once as the cluster holds.",
     "generate": "Fit, invert, generate, embed, write and judge the missing shards of a config.",
     "train": "Train both stages of the detector of a config whose images are there.",
     "evaluate": "Score the test photographs with the trained detectors of a config.",
