@@ -258,6 +258,7 @@ class VariationalConfig(MethodBase):
     centre: Literal["normals", "source"] = "normals"  # mean of the first latents: all normals', or the row's source's
     noise: Literal["independent", "joint"] = "independent"  # joint: places vary together, as they do in the normals
     sigma: Weight = 1.0  # spread of the first latents, in standard deviations of the normals
+    detail: bool = False  # add what the autoencoder loses of the source; needs centre "source"
     flips: tuple[Flip, ...] = ("horizontal", "vertical")  # that leave a normal normal; used where there is only one
     guide: EmbedConfig = EmbedConfig(kind="open_clip", model="embedded")
     judge: EmbedConfig = EmbedConfig(kind="efficientnet_lite0")
@@ -265,11 +266,13 @@ class VariationalConfig(MethodBase):
     min_perceptual: Weight = 0.02  # LPIPS-style distance to the nearest normal; below: "copy"
 
     @model_validator(mode="after")
-    def _two_towers(self) -> "VariationalConfig":
+    def _consistent(self) -> "VariationalConfig":
         if self.guide.kind != "open_clip":
             raise ValueError("guide must read text; give an open_clip model")
         if self.guide == self.judge:
             raise ValueError("judge must be another model than guide, or the generator games it")
+        if self.detail and self.centre != "source":
+            raise ValueError("detail: true needs centre 'source': the detail is the source's, and so must the image be")
         return self
 
 

@@ -48,6 +48,11 @@ class OpenClip:
         )
         self.dim = int(self._encode(torch.zeros((1, 3, 8, 8), dtype=torch.uint8)).shape[1])
 
+    @property
+    def tower(self) -> tuple[nn.Module, PreprocessCfg]:
+        """The model and its preprocessing, for whoever needs gradients through them."""
+        return self._model, self._preprocess
+
     def __call__(self, images: Pixels) -> Vectors:
         """(B, H, W, 3) uint8  ->  (B, D) float32 unit vectors."""
         return embed(self._encode, images, self.dim, self._batch_size)
