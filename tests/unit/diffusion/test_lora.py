@@ -111,7 +111,7 @@ def test_an_adapter_of_another_rank_or_model_is_refused(backbone_of: BackboneOf)
     large.add_lora(rank=4, seed=7)
     with pytest.raises(WeightsError, match=r"64 tensor\(s\) do not fit, first .*found \(3, .*reads \(4, .* at rank 4"):
         backbone_of("sd15").private().load_lora(small.lora_state(), rank=4)
-    with pytest.raises(WeightsError, match=r"48 tensor\(s\) do not fit, first .*: found none, this U-Net reads \("):
+    with pytest.raises(WeightsError, match=r"48 tensor\(s\) do not fit, first .*: found none, this network reads \("):
         backbone_of("sd15").private().load_lora(dict(list(small.lora_state().items())[:16]), rank=3)
     with pytest.raises(WeightsError, match=r"fit the adapter on this base model"):
         small.load_lora(large.lora_state(), rank=3)
