@@ -17,7 +17,7 @@ from cluster.evaluate import evaluate_stage, is_evaluated
 from cluster.train import is_trained, train_stage
 from farm.config import Run
 from farm.detector.checkpoint import from_bytes
-from farm.detector.feed import Feed, read_kept, read_materials
+from farm.detector.feed import Feed, read_kept, read_kept_normals, read_materials
 from farm.detector.loop import Loop
 from farm.detector.model import build_detector
 from farm.detector.two_stage import stage_batch
@@ -163,11 +163,12 @@ def test_every_test_photograph_is_scored_once_by_three_tasks(trained: tuple[Run,
 
 
 def judge(run: Run, folder: RunFolder, keep: bool) -> None:
-    """Ten candidates with a bright corner by two methods, all kept or all refused."""
+    """Ten candidates with a bright corner by two methods, two of them normals, all kept or all refused."""
     rows = np.arange(run.rows)
     image, mask = np.full((64, 64, 3), 90, np.uint8), np.zeros((64, 64), np.uint8)
     image[:9, :9], mask[:9, :9] = 230, 1
     names = {"sample_id": [f"sample{row}" for row in rows], "method": ["rules", "other"] * 5, "defect": ["disc"] * 10}
+    names["kind"] = ["defect"] * 8 + ["normal"] * 2
     pictures = {"image_png": [encode_png(image)] * 10, "label_png": [encode_mask(mask)] * 10}
     folder.write_shard(0, pa.table({"row": rows, **names, **pictures}), {})
     verdicts = pa.table({"row": rows, "keep": [keep] * run.rows})
@@ -205,7 +206,9 @@ def test_stage_2_starts_from_stage_1_and_equals_a_plain_loop(trained: tuple[Run,
     card = train_stage(run, folder, "stage2")
     assert (card["generated"], card["steps"]) == (10, 4)
 
-    feed = Feed(run, read_materials(run, read_index(folder), read_kept(folder)))
+    kept, normals = read_kept(folder), read_kept_normals(folder)
+    assert (len(kept), len(normals)) == (8, 2)
+    feed = Feed(run, read_materials(run, read_index(folder), kept, normals))
     model = build_detector(run.train.detector, seed=77)
     from_bytes(model, folder.store.read("detectors/stage1/model.safetensors"), "stage1")
     losses = Loop(model, run.train.stage2).run(
