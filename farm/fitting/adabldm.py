@@ -19,6 +19,7 @@ from farm.diffusion.ddim import add_noise
 from farm.diffusion.text import Text
 from farm.errors import ConfigError, DataError
 from farm.fitting.adabldm_pairs import cut_out, paste
+from farm.fitting.grid import grey, grid
 from farm.fitting.shots import Shots
 from farm.fitting.task import Part
 from farm.ids import generator
@@ -26,8 +27,6 @@ from farm.images import Pixels
 from farm.methods.adabldm import CONTROL, AdaBldm
 from farm.methods.adabldm_trimap import fit_foreground, read_foreground, trimap
 from farm.methods.base import Request
-
-GAP_PX = 2  # between the pictures of a grid
 
 
 class ControlTask:
@@ -120,9 +119,8 @@ class ControlTask:
         quick = self.config.model_copy(update={"adapt": self.config.adapt.model_copy(update={"iterations": 0})})
         method = AdaBldm(quick, self.run, self.backbone, self.adapter())
         made = method(Request(sources, masks, np.arange(count, dtype=np.int64), none, prompts, none))
-        columns = [sources, _grey(masks), made.image, _grey(made.label)]
-        padded = [np.pad(column, ((0, 0), (0, GAP_PX), (0, GAP_PX), (0, 0)), constant_values=128) for column in columns]
-        return np.concatenate(np.concatenate(padded, axis=2), axis=0)
+        columns = [sources, grey(masks), made.image, grey(made.label)]
+        return grid(columns)
 
     def _pair(self, seed: int, shot: int) -> tuple[Pixels, Pixels, npt.NDArray[np.bool_]]:
         normal, part = self._normal(seed)
@@ -144,7 +142,3 @@ class ControlTask:
         if "quarter_turns" in flips:
             normal, part = np.rot90(normal, quarter), np.rot90(part, quarter)
         return np.ascontiguousarray(normal), np.ascontiguousarray(part)
-
-
-def _grey(masks: Pixels) -> Pixels:
-    return np.repeat(masks[..., None] * np.uint8(255), 3, axis=-1)

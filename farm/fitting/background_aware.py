@@ -21,14 +21,13 @@ from farm.diffusion.inversion import Inverter
 from farm.diffusion.latents import blend, latent_mask
 from farm.diffusion.text import Text
 from farm.errors import ConfigError
+from farm.fitting.grid import grey, grid
 from farm.fitting.shots import Shots, turned
 from farm.fitting.task import Part
 from farm.images import Pixels
 from farm.methods.background_adapter import put_adapter, take_adapter, token_of, told_prompts
 from farm.methods.background_aware import BackgroundAware
 from farm.methods.base import Request
-
-GAP_PX = 2  # between the pictures of a grid
 
 
 def noised(z0: Tensor, noise: Tensor, filler: Tensor, m: Tensor, abar: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,9 +123,8 @@ class BackgroundAwareTask:
             trajectory = Inverter(self.backbone, self.config.steps, self.config.fixed_point, count)(sources, normal)
         seeds = np.arange(count, dtype=np.int64)
         made = method(Request(sources, masks, seeds, ("",) * count, prompts, normal, trajectory))
-        columns = [sources, _grey(masks), made.image, _grey(made.label)]
-        padded = [np.pad(column, ((0, 0), (0, GAP_PX), (0, GAP_PX), (0, 0)), constant_values=128) for column in columns]
-        return np.concatenate(np.concatenate(padded, axis=2), axis=0)
+        columns = [sources, grey(masks), made.image, grey(made.label)]
+        return grid(columns)
 
     def _learn(self, defects: tuple[str, ...]) -> None:
         """Add what is trained to the backbone, and keep its parameters in ``networks``."""
@@ -153,7 +151,3 @@ class BackgroundAwareTask:
         first = torch.cat([torch.where(dropped, none, which + 2), one])
         second = torch.cat([torch.where(dropped, none, one), one])
         return table[first].beside(table[second])
-
-
-def _grey(masks: Pixels) -> Pixels:
-    return np.repeat(masks[..., None] * np.uint8(255), 3, axis=-1)

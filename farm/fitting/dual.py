@@ -20,6 +20,7 @@ from farm.diffusion.dual import DualNetwork, Memory, interleave
 from farm.diffusion.latents import encode, to_pixels, to_unit
 from farm.diffusion.text import Text
 from farm.errors import ConfigError
+from farm.fitting.grid import grey, grid
 from farm.fitting.shots import Shots, turned
 from farm.fitting.task import Part
 from farm.foreground import foreground
@@ -28,7 +29,6 @@ from farm.methods.base import Request
 from farm.methods.dual import Dual
 
 FLIPS: dict[str, tuple[Flip, ...]] = {"cable": ()}  # categories that a mirror image does not belong to
-GAP_PX = 2  # between the pictures of a grid
 
 
 def anomaly_part(unit: Tensor, mask: Tensor) -> Tensor:
@@ -108,9 +108,8 @@ class DualTask:
         method = Dual.of(self.config.model_copy(update={"composite": False}), self.network)
         request = Request(shots, self.shots.masks[places], seeds, blank, blank, blank)
         part, made = to_pixels(method.pictures(request)[1]), method(request)
-        columns = [shots, made.image, part, np.repeat(made.label[..., None] * np.uint8(255), 3, axis=-1)]
-        padded = [np.pad(column, ((0, 0), (0, GAP_PX), (0, GAP_PX), (0, 0)), constant_values=128) for column in columns]
-        return np.concatenate(np.concatenate(padded, axis=2), axis=0)
+        columns = [shots, made.image, part, grey(made.label)]
+        return grid(columns)
 
     def _memory(self, bare: Tensor, noise: Tensor, times: Tensor, told: Text) -> Memory:
         whole = told[torch.zeros(len(bare), dtype=torch.int64, device=bare.device)]
