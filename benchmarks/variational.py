@@ -1,7 +1,8 @@
 """Do generated normals help a detector that learns from normals alone? (card 002)   python benchmarks/variational.py
 
-python benchmarks/variational.py --data FOLDER [--work FOLDER] [--seeds 3] [--full-generated 16]    FOLDER holds
-bsdata_pitting/ and magnetic_tile/; textile comes with the package. ``--work`` keeps generated images between calls.
+python benchmarks/variational.py --data FOLDER [--seeds 3] [--full-generated 16]    FOLDER holds bsdata_pitting/ and
+magnetic_tile/; textile comes with the package. Images stay in the system's folder for temporary files, in
+defectfarm_variational/, so that a call that was cut off goes on; remove it after a change of the method.
 
 For 1, 5 and all normals of the training split: image AUROC of PatchCore and of the Gaussian (``farm.one_class``,
 EfficientNet-Lite0) on at most 150 normal and 150 defective photographs of the test split, few-shot ones left out, with
@@ -39,7 +40,7 @@ from benchmarks import _report
 from benchmarks.mini_pictures import number
 from farm.config import Run, VariationalConfig, parse
 from farm.datasets import Photo, load_photos, read_photo
-from farm.ids import generator, row_seed
+from farm.ids import fingerprint, generator, row_seed
 from farm.images import encode_png
 from farm.methods.base import Request
 from farm.metrics import auroc
@@ -78,30 +79,29 @@ class Job:
 
     def file(self, seed: int) -> Path:
         """Where the images of one seed are kept."""
-        return Path(self.work) / f"{self.name}_{label(self.shots)}_{seed}.npz"
+        settings = fingerprint([run_of(self).model_dump(mode="json", exclude={"data"}), self.count])
+        return Path(self.work) / f"{self.name}_{label(self.shots)}_{seed}_{settings}.npz"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--work")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--full-generated", type=int, default=16)
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        work = Path(given.work or scratch)
-        work.mkdir(parents=True, exist_ok=True)
-        jobs = list(asked(given.data, str(work), given.seeds, given.full_generated))
-        with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
-            for line in pool.imap_unordered(generate, jobs, chunksize=1):
-                print(line, flush=True)
-            found: dict[str, Any] = {}
-            for scores in pool.imap(detect, jobs, chunksize=1):
-                found |= scores
-                print(scores, flush=True)
-        figures = {**summary(found), **counts(jobs)}
-        (_report.ROOT / "docs" / "images" / "variational.png").write_bytes(encode_png(picture(jobs)))
+    work = Path(tempfile.gettempdir()) / "defectfarm_variational"
+    work.mkdir(parents=True, exist_ok=True)
+    jobs = list(asked(given.data, str(work), given.seeds, given.full_generated))
+    with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
+        for line in pool.imap_unordered(generate, jobs, chunksize=1):
+            print(line, flush=True)
+        found: dict[str, Any] = {}
+        for scores in pool.imap(detect, jobs, chunksize=1):
+            found |= scores
+            print(scores, flush=True)
+    figures = {**summary(found), **counts(jobs)}
+    (_report.ROOT / "docs" / "images" / "variational.png").write_bytes(encode_png(picture(jobs)))
     _report.write("variational", figures, n=given.seeds)
     whole = all(np.isfinite(figure["value"]) for figure in figures.values())
     print(f"{'PASS' if whole else 'FAIL'}: {len(figures)} figures, {given.seeds} seeds")
