@@ -101,7 +101,7 @@ class AdaptConfig(Frozen):
     The paper takes 200 iterations of plain AdamW at 1e-4; those here are of whitened weights, and far fewer do.
     """
 
-    iterations: Annotated[int, Field(ge=0)] = 12  # at most; 0 = none
+    iterations: Annotated[int, Field(ge=0)] = 20  # at most; 0 = none
     lr: Rate = 5e-4
     background_weight: Weight = 100.0  # lambda
     min_gain_db: Weight = 0.05  # an image stops when its background gains less than this ...
