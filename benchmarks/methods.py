@@ -1,14 +1,16 @@
 """The methods side by side on real photographs: python benchmarks/methods.py bsdata --data FOLDER [--set a.b=c ...]
 
-Fits, generates and judges ``configs/<name>_methods.yaml`` (done phases are skipped) and measures the kept images of
-each arm and defect against the held-out defects, photographs that no fit ever saw. Writes
+Fits, generates and judges ``configs/<name>_methods.yaml`` and ``<name>_dual.yaml`` (done phases are skipped) and
+measures the kept images of each arm and defect against the held-out defects, photographs that no fit ever saw. Writes
 ``results/methods_<name>.json`` and a strip, ``docs/images/methods_<name>.png``. Features: EfficientNet-Lite0
 (ImageNet), so that no number compares with one on Inception or VGG.
 
 - KID (card 005 B) of whole images, and of a window of CROP_PX around the largest part of the label, where the defect
   fills more of the picture. For scale: the few-shot photographs, and normal photographs with the held-out masks.
 - Diversity: distance of images that have the same nearest few-shot photograph (IC-LPIPS with these features).
-- Background error before compositing; IoU of the target mask and the pixels that really changed.
+- Background error before compositing; IoU_diff of the target mask and the pixels that really changed; IoU_seg of the
+  label and what a segmenter of the few-shot photographs sees (``benchmarks/_segmenter.py``). ``dual`` has no source
+  and no target mask, so it has IoU_seg alone; for scale the held-out photographs have theirs.
 - Seconds and U-Net evaluations a kept image. Inversion is made once a photograph: ``evaluations`` has its share,
   ``evaluations.without`` what inverting for every image would cost.
 
@@ -30,13 +32,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import _report
+from benchmarks._segmenter import found as found_defects
+from benchmarks._segmenter import learned
 from benchmarks.mini_pictures import number
 from benchmarks.real import strip
 from cluster.flow import Flow
 from cluster.progress import Shown
-from farm.config import BackgroundAwareConfig, Run, load
+from farm.config import BackgroundAwareConfig, DualConfig, Run, load
 from farm.datasets import Photo, PhotoSet, read_mask, read_photo
 from farm.datasets.photo import defect_name
+from farm.detector.predict import Detector
 from farm.images import decode_image
 from farm.metrics import cluster_diversity, kid, kid_subsets
 from farm.perceptual_features import Features, between
@@ -47,6 +52,8 @@ from farm.stages.invert import InversionBlocks, needs_inversion
 from farm.verify import verify
 
 NAMES = ("bsdata", "magnetic_tile")
+KINDS = ("methods", "dual")  # configs/<name>_<kind>.yaml
+COUNTS = ("planned", "kept", "refused", "failed")
 CROP_PX = 48  # of images of 128
 COLUMNS = (
     *("row", "sample_id", "source_id", "method", "recipe", "defect", "evaluations", "background_error"),
@@ -72,42 +79,53 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="the folder of the category")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=C")
     given = parser.parse_args()
-    config = _report.ROOT / "configs" / f"{given.name}_methods.yaml"
-    run = load(config, [f"data.root={given.data}", *given.overrides])
-    flow = Flow(run, Shown())
-    flow.fit()
-    flow.invert()
-    flow.generate()
-    flow.judge()
-    counts = write_ledger(flow.folder)
-    found = verify(flow.folder)
-    figures = measure(run, flow.folder, flow.plan)
-    for name, count in counts.items():
-        figures[f"rows.{name}"] = number(count, "rows", count, count)
-    for phase in flow.folder.read_json("timing.json")["phases"]:
-        figures[f"seconds.{phase['name']}"] = number(phase["seconds"], "s")
-    _report.write(f"methods_{given.name}", figures, n=counts["planned"])
-    strip(flow.folder, _report.ROOT / "docs" / "images" / f"methods_{given.name}.png")
-    print(f"{'FAIL' if found.problems else 'PASS'}: {given.name}: {found.summary()}")
+    flows, problems, told = list[Flow](), list[str](), list[str]()
+    figures: dict[str, Any] = {f"rows.{name}": number(0, "rows") for name in COUNTS}
+    for kind in KINDS:
+        config = _report.ROOT / "configs" / f"{given.name}_{kind}.yaml"
+        flow = Flow(load(config, [f"data.root={given.data}", *given.overrides]), Shown())
+        flow.fit()
+        flow.invert()
+        flow.generate()
+        flow.judge()
+        for name, count in write_ledger(flow.folder).items():
+            figures[f"rows.{name}"]["value"] += count
+        for phase in flow.folder.read_json("timing.json")["phases"]:
+            of = f"seconds.{phase['name']}" if phase["name"].startswith("fit ") else f"seconds.{kind}.{phase['name']}"
+            figures[of] = number(phase["seconds"], "s")
+        found = verify(flow.folder)
+        problems += found.problems
+        told.append(found.summary())
+        flows.append(flow)
+    figures = measure(flows) | figures
+    _report.write(f"methods_{given.name}", figures, n=int(figures["rows.planned"]["value"]))
+    strip([flow.folder for flow in flows], _report.ROOT / "docs" / "images" / f"methods_{given.name}.png")
+    print(f"{'FAIL' if problems else 'PASS'}: {given.name}: {'; '.join(told)}")
     for key, figure in figures.items():
         print(f"  {key:50s} {figure['value']}")
-    return 1 if found.problems else 0
+    return 1 if problems else 0
 
 
-def measure(run: Run, folder: RunFolder, plan: Plan) -> dict[str, Any]:
-    """``<defect>.<arm>.<metric>``, beside the few-shot (``shots``) and normal photographs (``normals``)."""
-    features, rows, photos = Features(threads=2), made_rows(folder), plan.photos
+def measure(flows: Sequence[Flow]) -> dict[str, Any]:
+    """``<defect>.<arm>.<metric>``, beside the few-shot (``shots``), held-out and normal photographs (``normals``)."""
+    run, photos = flows[0].run, flows[0].plan.photos
+    features, segmenter = Features(threads=2), learned(run, photos)
+    rows = [row for flow in flows for row in made_rows(flow.folder)]
+    born = {arm for flow in flows for arm, one in arms(flow.run).items() if isinstance(one, DualConfig)}
     figures: dict[str, Any] = {}
     for defect in [known.name for known in run.prompts.defects]:
         held_out, shots = (read(run, split, defect) for split in (photos.test, photos.shots))
         references = features.perceptual(shots.images)
         sets = {"shots": shots, "normals": normals(run, photos, held_out)}
-        for arm in run.arm_names():
+        figures |= named(f"{defect}.held_out", seen(segmenter, held_out))
+        for arm in [arm for flow in flows for arm in flow.run.arm_names()]:
             of = [row for row in rows if row["method"] == arm and (row["recipe"] or row["defect"] == defect)]
             kept = [row for row in of if row["keep"]]
-            figures |= named(f"{defect}.{arm}", accounts(of, kept))
+            if of:
+                figures |= named(f"{defect}.{arm}", accounts(of, kept, aligned=arm not in born))
             if kept:
                 sets[arm] = pictures(kept)
+                figures |= named(f"{defect}.{arm}", seen(segmenter, sets[arm]))
         for name, one in sets.items():
             found = nearness(features, one, held_out)
             apart = features.perceptual(one.images)
@@ -116,9 +134,19 @@ def measure(run: Run, folder: RunFolder, plan: Plan) -> dict[str, Any]:
                 np.fill_diagonal(to_shots, np.inf)
             varied = cluster_diversity(to_shots, lambda first, second, all_=between_rows: all_[first, second])
             figures |= named(f"{defect}.{name}", {**found, "diversity": number(varied, "1")})
-    for arm in run.arm_names():
-        figures |= named(arm, cost(folder, plan, [row for row in rows if row["method"] == arm], arm))
+    for flow in flows:
+        for arm in flow.run.arm_names():
+            of = [row for row in rows if row["method"] == arm]
+            figures |= named(arm, cost(flow.folder, flow.plan, of, arm))
     return figures
+
+
+def seen(segmenter: Detector, shown: Pictures) -> dict[str, Any]:
+    """IoU_seg: median with the worst and best tenth, and the share below a half (card 005 B)."""
+    ious = [iou(one, two) for one, two in zip(found_defects(segmenter, shown.images), shown.masks, strict=True)]
+    low, middle, high = np.quantile(ious, (0.1, 0.5, 0.9))
+    below = float(np.mean(np.asarray(ious) < 0.5))
+    return {"iou_seg": number(middle, "1", low, high), "iou_seg.below_half": number(below, "1")}
 
 
 def named(place: str, figures: dict[str, Any]) -> dict[str, Any]:
@@ -187,10 +215,16 @@ def nearness(features: Features, found: Pictures, held_out: Pictures) -> dict[st
     return {**figures, "images": number(len(found.images), "images")}
 
 
-def accounts(rows: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Share refused or failed; of the kept rows background error (0..255) and IoU of target mask and label."""
+def arms(run: Run) -> dict[str, Any]:
+    """Settings of the arms by name."""
+    return dict(zip(run.arm_names(), run.methods, strict=True))
+
+
+def accounts(rows: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]], aligned: bool) -> dict[str, Any]:
+    """Share refused or failed; where rows are ``aligned`` to a source and a target mask, background error (0..255) and
+    IoU of target mask and label of the kept ones."""
     figures = {"refused": number(1 - len(kept) / max(1, len(rows)), "1")}
-    if kept:
+    if kept and aligned:
         ious = [iou(mask_of(row, "mask"), mask_of(row, "label")) for row in kept]
         errors = [float(row["background_error"]) for row in kept]
         for name, values in (("iou_diff", ious), ("background_error", errors)):
@@ -209,7 +243,7 @@ def cost(folder: RunFolder, plan: Plan, rows: Sequence[dict[str, Any]], arm: str
     kept = max(1, sum(row["keep"] for row in rows))
     seconds = seconds_by_method(folder)[arm]
     spent = sum(int(row["evaluations"]) for row in rows)
-    method = dict(zip(folder.run().arm_names(), folder.run().methods, strict=True))[arm]
+    method = arms(folder.run())[arm]
     figures = {"seconds": number(seconds / kept, "s"), "evaluations": number(spent / kept, "1")}
     if isinstance(method, BackgroundAwareConfig) and needs_inversion(method):
         blocks = InversionBlocks(folder, plan, arm, folder.fingerprints()["model"])

@@ -12,10 +12,15 @@ WORDS = {
     "perlin": "rule: Perlin texture",
     "background_aware": "`background_aware`, fitted",
     "adabldm": "`adabldm`, fitted",
+    "dual": "`dual`, fitted",
+    "dual_blowhole": "`dual`, fitted",
+    "dual_crack": "`dual`, fitted",
+    "held_out": "held-out photographs",
 }
 HEAD = (
-    "| defect | images | n | KID x 1000 | KID x 1000, crops | diversity | background error | IoU_diff | refused, % |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "| defect | images | n | KID x 1000 | KID x 1000, crops | diversity | background error | IoU_diff | IoU_seg | "
+    "refused, % |",
+    "|---|---|---|---|---|---|---|---|---|---|",
 )
 COSTS = (
     "| images | seconds a kept image | evaluations a kept image | with an inversion for each image |",
@@ -31,7 +36,7 @@ def methods(name: str, told: Told) -> str:
     lines = [picture, "", *HEAD]
     for defect in defects:
         for arm, words in WORDS.items():
-            if f"{defect}.{arm}.kid" in figures or f"{defect}.{arm}.refused" in figures:
+            if any(f"{defect}.{arm}.{one}" in figures for one in ("kid", "refused", "iou_seg")):
                 of = {key.split(".", 2)[2]: one for key, one in figures.items() if key.startswith(f"{defect}.{arm}.")}
                 lines.append(f"| {defect} | {words} | " + " | ".join(_cells(of)) + " |")
     lines += ["", *COSTS]
@@ -39,7 +44,8 @@ def methods(name: str, told: Told) -> str:
         if f"{arm}.seconds" in figures:
             each = [figures.get(f"{arm}.{one}") for one in ("seconds", "evaluations", "evaluations.without")]
             cells = ["–" if one is None else f"{one['value']:.{1 + (place == 0)}f}" for place, one in enumerate(each)]
-            lines.append(f"| {words} | " + " | ".join(cells) + " |")
+            of = arm.removeprefix("dual_") if arm.startswith("dual_") else ""
+            lines.append(f"| {words}{of and f' on {of}s'} | " + " | ".join(cells) + " |")
     fits = [
         f"{key.removeprefix('seconds.fit ')} {one['value'] / 60:.0f} min"
         for key, one in figures.items()
@@ -50,7 +56,7 @@ def methods(name: str, told: Told) -> str:
     machine = f"{told['machine']['cpu']}, {told['machine']['cpus']} cores, one seed"
     lines += [
         "",
-        "± is one standard deviation of subsets of 100; IoU_diff is the median, with the worst and best tenth. "
+        "± is one standard deviation of subsets of 100; both IoU are medians, with the worst and best tenth. "
         f"Fitted in {', '.join(fits)}. {told_rows}. `{told['command']}`, commit {told['commit']}, {machine}.",
     ]
     return "\n".join(lines) + "\n"
@@ -64,6 +70,7 @@ def _cells(of: dict[str, Any]) -> list[str]:
         _plain(of, "diversity", 1, 2),
         _plain(of, "background_error", 1, 2),
         _range(of, "iou_diff"),
+        _range(of, "iou_seg"),
         _plain(of, "refused", 100, 0),
     ]
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def main() -> int:
     _report.write(
         given.name, figures, n=result["metrics"]["stage1"]["n_good"] + result["metrics"]["stage1"]["n_defect"]
     )
-    strip(folder, _report.ROOT / "docs" / "images" / f"{given.name}.png")
+    strip([folder], _report.ROOT / "docs" / "images" / f"{given.name}.png")
     gain = figures["gain.image_auroc"]
     whole = not found.problems and all(stage in result["metrics"] for stage in STAGES)
     print(
@@ -87,12 +89,12 @@ def _scores(folder: RunFolder) -> tuple[Any, Any, Any, Any]:
     return before, after, tables[0]["label"].to_numpy(), np.array([groups[name] for name in ids])
 
 
-def strip(folder: RunFolder, path: Path, each: int = 8, side: int = 112) -> None:
+def strip(folders: Sequence[RunFolder], path: Path, each: int = 8, side: int = 112) -> None:
     """Write a strip: for each method, ``each`` kept images above the same with their label's outline."""
     import cv2
 
     rows: dict[str, list[np.ndarray]] = {}
-    for table in folder.kept(["method", "image_png", "label_png"]):
+    for table in chain.from_iterable(folder.kept(["method", "image_png", "label_png"]) for folder in folders):
         for row in table.to_pylist():
             columns = rows.setdefault(row["method"], [])
             if len(columns) >= each:
