@@ -6,6 +6,7 @@
     ├── WeightsError          model weights are missing, unsafe or do not fit the model
     ├── RowError              a batch does not keep the row contract (names stage and column)
     ├── RunError              a run folder belongs to another config, or is damaged
+    ├── StoreError            the disk or object store cannot be read or written now
     └── ResourceError         a run asks for more than the cluster has
 
 Anything else that is raised is a defect of ours and keeps its traceback.
@@ -34,6 +35,10 @@ class RowError(FarmError):
 
 class RunError(FarmError):
     """A run folder was made by another config, is incomplete for what was asked, or is damaged."""
+
+
+class StoreError(FarmError):
+    """The disk or object store of a run cannot be read or written now; nothing that is committed is lost."""
 
 
 class ResourceError(FarmError):
