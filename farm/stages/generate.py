@@ -1,7 +1,8 @@
 """Planned rows → rows with an image, a label and facts. Failure of a row is a row.
 
 Rows are grouped by method and padded to one fixed batch size, so that a row's bytes do not depend on its neighbours.
-When a batch raises, its rows are made again one by one (padded alike): only the row at fault fails.
+When a batch raises, its rows are made again one by one (padded alike): only the row at fault fails. When memory runs
+out, the same rows are made again in smaller batches. A row that earlier attempts found to kill its worker is poisoned.
 """
 
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from farm import attempts
 from farm.config import Run
 from farm.datasets.photo import PhotoSet
 from farm.errors import DataError, FarmError
@@ -18,6 +20,8 @@ from farm.images import encode_mask, encode_png
 from farm.methods import Made, Method, Request, build_method
 from farm.plan import Plan
 from farm.rows import Batch
+from farm.stages.hands import Free, Hands
+from farm.stages.memory import BatchSize, DeviceLostError, is_device_lost, is_out_of_memory, relieve
 from farm.stages.sources import Sources
 
 Row = dict[str, Any]
@@ -40,21 +44,25 @@ class Generate:
         self.sources = Sources(run, photos)
         self._trajectory = trajectories
         self._methods: dict[str, Method] = {}
+        self._sizes: dict[str, BatchSize] = {}
 
-    def shard(self, shard: int) -> tuple[Batch, dict[str, dict[str, float]]]:
+    def shard(self, shard: int, hands: Hands | None = None) -> tuple[Batch, dict[str, dict[str, float]]]:
         """``rows.ENCODED`` columns but the embedding of every row of ``shard``, and seconds by method."""
-        rows = [self.plan.row(number) for number in self.plan.shard_range(shard)]
-        return self.make(rows)
+        return self.make([self.plan.row(number) for number in self.plan.shard_range(shard)], hands)
 
-    def make(self, rows: list[Row]) -> tuple[Batch, dict[str, dict[str, float]]]:
-        """The same for any planned rows; row order is kept."""
+    def make(self, rows: list[Row], hands: Hands | None = None) -> tuple[Batch, dict[str, dict[str, float]]]:
+        """The same for any planned rows; row order is kept. ``hands`` hears what is in hand."""
+        hands = hands or Free()
         costs: dict[str, dict[str, float]] = {}
         for name in dict.fromkeys(row["method"] for row in rows):
-            arm = [row for row in rows if row["method"] == name]
+            arm = {row["row"]: row for row in rows if row["method"] == name}
             begun = time.perf_counter()
-            ready = [row for row in arm if self._prepare(row)]
-            for start in range(0, len(ready), self.run.compute.batch_size):
-                self._make_batch(name, ready[start : start + self.run.compute.batch_size])
+            for number in arm.keys() & hands.blame.poisoned:
+                arm[number].update(status=attempts.POISONED, error=attempts.reason(), objection="")
+            waiting = [number for number in arm if number not in hands.blame.poisoned]
+            for numbers in attempts.batches(waiting, self.run.compute.batch_size, hands.blame.alone):
+                hands.hold(numbers)
+                self._make_batch(name, [arm[number] for number in numbers if self._prepare(arm[number])])
             costs[name] = {"rows": float(len(arm)), "seconds": time.perf_counter() - begun}
         return _columns([_encoded(row) for row in rows]), costs
 
@@ -72,23 +80,32 @@ class Generate:
         return True
 
     def _make_batch(self, name: str, rows: list[Row]) -> None:
-        method = self._method(name)
-        try:
-            made = self._call(method, rows)
-        except FarmError:
-            raise
-        except Exception as error:  # whatever a method raises for one row must not cost the others theirs
-            if len(rows) == 1:
-                _fail(rows[0], name, error)
-                return
-            for row in rows:
-                self._make_batch(name, [row])
-            return
-        for index, row in enumerate(rows):
-            _take(row, made, index, name)
+        method, waiting = self._method(name), rows
+        size = self._sizes.setdefault(name, BatchSize(self.run.compute.batch_size))
+        while waiting:
+            part = waiting[: size.now]
+            try:
+                made = self._call(method, part, size.now)
+            except FarmError:
+                raise
+            except Exception as error:  # whatever a method raises for one row must not cost the others theirs
+                if is_out_of_memory(error) and size.shrink():
+                    relieve()
+                    continue
+                if is_device_lost(error):
+                    raise DeviceLostError(str(error)) from error
+                if len(part) == 1:
+                    _fail(part[0], name, error)
+                else:
+                    for row in part:
+                        self._make_batch(name, [row])
+            else:
+                size.worked()
+                for index, row in enumerate(part):
+                    _take(row, made, index, name)
+            waiting = waiting[len(part) :]
 
-    def _call(self, method: Method, rows: list[Row]) -> Made:
-        size = self.run.compute.batch_size
+    def _call(self, method: Method, rows: list[Row], size: int) -> Made:
         padded = [*rows, *[rows[-1]] * (size - len(rows))]
         trajectory = np.stack([row["trajectory"] for row in padded]) if method.needs_trajectory else None
         return method(

@@ -1,5 +1,6 @@
 """The generating stage with small real methods: row independence, failure of a row is a row."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from farm.attempts import Blame
 from farm.config import Run
 from farm.datasets import load_photos
 from farm.errors import RowError, RunError
@@ -17,6 +19,7 @@ from farm.plan import Plan
 from farm.rows import ENCODED, check
 from farm.run_folder import RunFolder
 from farm.stages.generate import Generate
+from farm.stages.memory import PATIENCE, DeviceLostError
 from farm.stages.write import Write
 from tests.photos import make_run, make_tree
 
@@ -32,7 +35,7 @@ class Darken:
     def __call__(self, request: Request) -> Made:
         self.sizes.append(len(request.seed))
         if self.raises & set(request.seed.tolist()):
-            raise RuntimeError("CUDA error: device-side assert")
+            raise ValueError("no such word")
         image = np.where(request.mask[..., None] > 0, request.source // 2, request.source)
         count = len(image)
         return Made(
@@ -98,9 +101,85 @@ def test_a_row_that_raises_fails_alone_with_stage_and_message(root: Path, tmp_pa
     whole, _ = stage(run, Darken()).make(planned(stage(run)))
     batch, _ = stage(run, Darken(raises=frozenset({seeds[2]}))).make(planned(stage(run)))
     assert batch["status"].tolist() == ["made", "made", "failed", "made", "made", "made"]
-    assert batch["error"][2] == "rules: RuntimeError: CUDA error: device-side assert"
+    assert batch["error"][2] == "rules: ValueError: no such word"
     assert batch["image_png"][2] == b""
     others = [0, 1, 3, 4, 5]
+    assert batch["image_png"][others].tolist() == whole["image_png"][others].tolist()
+
+
+class Scarce(Darken):
+    """Has memory for so many rows at a time; ``later`` replaces that number once ``after`` batches went well."""
+
+    def __init__(self, room: int, later: int | None = None, after: int = 0) -> None:
+        super().__init__()
+        self.room, self.later, self.after = room, later, after
+
+    def __call__(self, request: Request) -> Made:
+        if len(request.seed) > self.room:
+            self.sizes.append(-len(request.seed))
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        made = super().__call__(request)
+        if self.later is not None and sum(size > 0 for size in self.sizes) == self.after:
+            self.room = self.later
+        return made
+
+
+def test_out_of_memory_makes_the_same_rows_in_smaller_batches_with_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    run = make_run(root, tmp_path)
+    whole, _ = stage(run, Darken()).make(planned(stage(run)))
+    method = Scarce(room=1)
+    batch, _ = stage(run, method).make(planned(stage(run)))
+    assert method.sizes == [-4, -4, -2, -2, 1, 1, 1, 1, 1, 1]  # each size is tried again once memory was given back
+    assert batch["image_png"].tolist() == whole["image_png"].tolist()
+
+
+def test_batches_grow_back_when_memory_is_there_again(root: Path, tmp_path: Path) -> None:
+    run = make_run(root, tmp_path, rows=64)
+    method = Scarce(room=2, later=4, after=3)
+    made = stage(run, method)
+    batch, _ = made.make(planned(made, 48))
+    assert set(batch["status"]) == {"made"}
+    assert method.sizes[:2] == [-4, -4]
+    assert method.sizes[2:] == [2] * PATIENCE + [4] * 8
+
+
+def test_a_row_for_which_there_is_never_memory_fails_and_the_next_ones_are_tried(root: Path, tmp_path: Path) -> None:
+    run = make_run(root, tmp_path)
+    batch, _ = stage(run, Scarce(room=0)).make(planned(stage(run), 5))
+    assert set(batch["status"]) == {"failed"}
+    assert batch["error"][4] == "rules: RuntimeError: CUDA out of memory. Tried to allocate 20.00 GiB"
+
+
+def test_a_broken_device_ends_the_process_not_the_row(root: Path, tmp_path: Path) -> None:
+    class Broken(Darken):
+        def __call__(self, request: Request) -> Made:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+    run = make_run(root, tmp_path)
+    with pytest.raises(DeviceLostError, match="device-side assert"):
+        stage(run, Broken()).make(planned(stage(run)))
+
+
+class Heard:
+    """Hands that remember."""
+
+    def __init__(self, blame: Blame) -> None:
+        self.blame, self.held = blame, list[list[int]]()
+
+    def hold(self, rows: Sequence[int]) -> None:
+        self.held.append(list(rows))
+
+
+def test_suspects_are_made_alone_and_poisoned_rows_never_with_all_other_bytes_equal(root: Path, tmp_path: Path) -> None:
+    run = make_run(root, tmp_path)
+    whole, _ = stage(run, Darken()).make(planned(stage(run)))
+    hands = Heard(Blame(poisoned=frozenset({1}), alone=frozenset({2, 3}), dead=4))
+    batch, _ = stage(run, Darken()).make(planned(stage(run)), hands)
+    assert hands.held == [[0], [2], [3], [4, 5]]
+    assert batch["status"].tolist() == ["made", "poisoned", "made", "made", "made", "made"]
+    assert batch["error"][1] == "poisoned: 3 workers died while they had this row alone in hand"
+    assert batch["image_png"][1] == b""
+    others = [0, 2, 3, 4, 5]
     assert batch["image_png"][others].tolist() == whole["image_png"][others].tolist()
 
 
