@@ -5,31 +5,54 @@ each phase that did work are kept in ``timing.json``.
 """
 
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from cluster import pipeline, resources, session
 from cluster.progress import Progress
+from cluster.resume import Report, Work, until_done
+from farm import attempts
 from farm.config import Run
 from farm.errors import RunError
 from farm.fitting.adapters import fitted_arms, is_current
+from farm.lease import Lease
 from farm.prepare import prepare
+from farm.rows import MADE
 from farm.run_folder import RunFolder
 from farm.stages.invert import InversionBlocks, needs_inversion
 from farm.stages.normals import NormalVectors
 
+KEEP_S = 2.0  # between two writes of progress.json
 STAGES: tuple[Literal["stage1", "stage2"], ...] = ("stage1", "stage2")
 
 
 class Flow:
-    """One run's phases. Build it once; call phases in order, or ``all``."""
+    """One run's phases. Build it once; call phases in order, or ``all``, inside ``with`` to hold the run's lease."""
 
-    def __init__(self, run: Run, progress: Progress) -> None:
+    def __init__(self, run: Run, progress: Progress, command: str = "") -> None:
         if run.cluster.address is None:
             resources.check(run, resources.local_resources(run.cluster))
         self.folder, self.plan = prepare(run)
-        self.run, self.progress = run, progress
+        self.run, self.progress, self.command = run, progress, command
         self.url = self.folder.store.root
+        self.driver = uuid.uuid4().hex  # names this call in the attempts that it asks for
+        self.lease: Lease | None = None
+
+    def __enter__(self) -> "Flow":
+        """Take the run's lease; ``RunError`` where another driver is at work on it."""
+        self.lease = Lease.take(self.folder.store, self.command)
+        self.lease.keep()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Give the lease back. Attempts of a driver that was told to stop are nobody's fault."""
+        if kind is not None and not issubclass(kind, Exception):
+            attempts.stop(self.folder.store, self.driver)
+        if self.lease is not None:
+            self.lease.release()
+            self.lease = None
 
     def all(self) -> dict[str, Any]:
         """Every phase in order; returns the numbers of the run."""
@@ -59,29 +82,53 @@ class Flow:
     def invert(self) -> None:
         """Invert the sources of every arm that replays trajectories."""
         for arm, method in zip(self.run.arm_names(), self.run.methods, strict=True):
-            if not needs_inversion(method):
-                continue
-            blocks = InversionBlocks(self.folder, self.plan, arm, self.folder.fingerprints()["model"])
-            missing = [block for block in range(len(blocks)) if not blocks.is_done(block)]
-            with self._phase(f"invert {arm}", len(missing), "blocks") as report:
-                if missing:
-                    pipeline.invert(self.run, self.url, arm, missing, report)
+            if needs_inversion(method):
+                self._invert(arm)
+
+    def _invert(self, arm: str) -> None:
+        blocks = InversionBlocks(self.folder, self.plan, arm, self.folder.fingerprints()["model"])
+
+        def missing() -> list[int]:
+            return [block for block in range(len(blocks)) if not blocks.is_done(block)]
+
+        self._work(f"invert {arm}", "blocks", missing, partial(pipeline.invert, self.run, self.url, arm))
+
+    def _work(self, name: str, unit: str, missing: Callable[[], list[int]], work: Work) -> None:
+        """A phase that works on units until none is missing."""
+        with self._phase(name, len(missing()), unit) as report:
+            until_done(missing, work, report, f"{self.url}: {name}", self.progress.note)
 
     def generate(self) -> None:
         """Generate, embed and write the missing shards; a hopeless run ends with its reasons."""
-        missing = [shard for shard in range(self.plan.shard_count) if not self.folder.is_done(shard)]
-        with self._phase("generate", len(missing), "shards") as report:
-            if missing:
-                pipeline.generate(self.run, self.url, missing, report)
+        self._work("generate", "shards", self.missing_shards, self._generate)
         check_failures(self.folder, self.run)
+
+    def _generate(self, shards: Sequence[int], report: Report) -> None:
+        pipeline.generate(self.run, self.url, shards, self.driver, self._bounded(report))
+
+    def missing_shards(self) -> list[int]:
+        """The shards that are not committed, in order."""
+        return sorted(set(range(self.plan.shard_count)) - self.folder.done_shards())
+
+    def _bounded(self, report: Report) -> Report:
+        """``report``, which ends a hopeless run early: with the first rows that the failure budget does not allow."""
+        before, most = failures(self.folder), self.run.max_failed_fraction * self.run.rows
+
+        def tell(finished: int, counts: dict[str, int]) -> None:
+            report(finished, counts)
+            if before + counts.get("failed", 0) + counts.get("poisoned", 0) > most:
+                check_failures(self.folder, self.run)
+
+        return tell
 
     def judge(self) -> None:
         """Embed the normals, judge every candidate, settle duplicates and quotas over the whole run."""
         normals = NormalVectors(self.folder, self.plan.photos)
-        missing = [block for block in range(len(normals)) if not normals.is_done(block)]
-        with self._phase("embed normals", len(missing), "blocks") as report:
-            if missing:
-                pipeline.embed_normals(self.run, self.url, missing, report)
+
+        def missing() -> list[int]:
+            return [block for block in range(len(normals)) if not normals.is_done(block)]
+
+        self._work("embed normals", "blocks", missing, partial(pipeline.embed_normals, self.run, self.url))
         judged = self.folder.store.exists(self.folder.verdict_name("verdicts.parquet"))
         with self._phase("judge", 0 if judged else self.plan.shard_count, "shards"):
             if not judged:
@@ -131,13 +178,27 @@ class _Phase:
     def __init__(self, flow: Flow, name: str, work: int, unit: str) -> None:
         self.flow, self.name, self.work, self.unit = flow, name, work, unit
 
-    def __enter__(self) -> Callable[[int, dict[str, int]], None] | None:
+    def __enter__(self) -> Report:
         self.flow.progress.start(self.name, self.work, self.unit)
         if self.work:
             session.connect(self.flow.run.cluster)
             resources.check(self.flow.run, session.available())
-        self.begun = time.perf_counter()
-        return self.flow.progress.advance
+        self.begun = self.kept = time.perf_counter()
+        return self.advance
+
+    def advance(self, finished: int, counts: dict[str, int]) -> None:
+        """Show progress, keep it where ``farm status`` reads it, and stop where another driver took the run over."""
+        self.flow.progress.advance(finished, counts)
+        if self.flow.lease is not None:
+            self.flow.lease.check()
+        now = time.perf_counter()
+        if now - self.kept > KEEP_S or finished == self.work:
+            self.kept = now
+            self.flow.folder.write_json("progress.json", self._told(finished, counts, now - self.begun))
+
+    def _told(self, finished: int, counts: dict[str, int], seconds: float) -> dict[str, Any]:
+        told = {"phase": self.name, "finished": finished, "work": self.work, "unit": self.unit, "counts": counts}
+        return {**told, "seconds": round(seconds, 2), "driver": self.flow.driver, "at": time.time()}
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         seconds = time.perf_counter() - self.begun
@@ -153,20 +214,26 @@ def keep_seconds(folder: RunFolder, name: str, seconds: float, units: int) -> No
     folder.write_json("timing.json", {"phases": [*kept, {"name": name, "seconds": round(seconds, 2), "rows": units}]})
 
 
+def failures(folder: RunFolder) -> int:
+    """Rows of the committed shards that failed or were poisoned."""
+    return sum(int(marker["failed"]) + int(marker["poisoned"]) for marker in folder.markers().values())
+
+
 def check_failures(folder: RunFolder, run: Run) -> None:
     """Raise ``RunError`` where more rows failed than ``max_failed_fraction`` allows, with the commonest reasons."""
-    failed = sum(folder.done(shard)["failed"] for shard in range(folder.shard_count()) if folder.is_done(shard))
+    failed = failures(folder)
     if failed <= run.max_failed_fraction * run.rows:
         return
     reasons: dict[str, int] = {}
     for table in folder.candidates(["status", "error"]):
         for row in table.to_pylist():
-            if row["status"] == "failed":
+            if row["status"] != MADE:
                 reasons[row["error"]] = reasons.get(row["error"], 0) + 1
     worst = sorted(reasons.items(), key=lambda item: -item[1])[:5]
     allowed = run.max_failed_fraction
     raise RunError(
         f"{folder.store.root}: {failed} of {run.rows} rows failed, above max_failed_fraction={allowed}\n"
         + "\n".join(f"  {count} x {reason}" for reason, count in worst)
-        + "\nMend the cause, delete candidates/ and run again, or raise max_failed_fraction"
+        + f"\nMend the cause, then 'farm verify {folder.store.root} --repair --failed' and the same command again, "
+        "or raise max_failed_fraction"
     )

@@ -1,8 +1,8 @@
 """Phases → Ray Data. Each phase is one Dataset execution of at most three operators over what is still missing.
 
 The sources of every Dataset are short lists of shard or block numbers, so there is no read task, and rows that are
-done are never planned again. Pools have a fixed size; an actor that dies is replaced, and its shard made again under
-the same name.
+done are never planned again. Pools have a fixed size, or follow the cluster between two; an actor that dies is
+replaced, and its shard made again under the same name.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,19 +17,26 @@ Report = Callable[[int, dict[str, int]], None]  # (units finished, counts so far
 
 
 def add(dataset: Any, worker: type, pool: PoolConfig, most: int, **arguments: Any) -> Any:
-    """One ``map_batches`` of ``worker``, block by block, on a fixed pool that is no larger than the ``most`` blocks."""
-    import ray.data
-
+    """One ``map_batches`` of ``worker``, block by block, on a pool that is no larger than the ``most`` blocks."""
     return dataset.map_batches(
         worker,
         batch_format="pyarrow",
         batch_size=None,
-        compute=ray.data.ActorPoolStrategy(size=min(pool.actors, most)),
+        compute=_strategy(pool, most),
         fn_constructor_kwargs=arguments,
         num_cpus=pool.cpus,
         num_gpus=pool.gpus,
         memory=pool.memory_gib * 2**30 or None,
     )
+
+
+def _strategy(pool: PoolConfig, most: int) -> Any:
+    import ray.data
+
+    least, largest = min(pool.actors, most), min(pool.max_actors or pool.actors, most)
+    if least == largest:
+        return ray.data.ActorPoolStrategy(size=least)
+    return ray.data.ActorPoolStrategy(min_size=least, max_size=largest, initial_size=least)
 
 
 def units(name: str, numbers: Sequence[int]) -> Any:
@@ -60,10 +67,11 @@ def invert(run: Any, url: str, arm: str, blocks: Sequence[int], report: Report |
     return run_units(dataset, report)
 
 
-def generate(run: Any, url: str, shards: Sequence[int], report: Report | None = None) -> dict[str, int]:
-    """Generate, embed and write ``shards``, streaming."""
-    dataset = add(units("shard", shards), workers.Generate, run.cluster.generate, len(shards), url=url)
-    dataset = add(dataset, workers.Embed, run.cluster.embed, len(shards), url=url)
+def generate(run: Any, url: str, shards: Sequence[int], driver: str, report: Report | None = None) -> dict[str, int]:
+    """Generate, embed and write ``shards``, streaming; attempts are counted under ``driver``'s name."""
+    tried = {"url": url, "driver": driver}
+    dataset = add(units("shard", shards), workers.Generate, run.cluster.generate, len(shards), **tried)
+    dataset = add(dataset, workers.Embed, run.cluster.embed, len(shards), **tried)
     dataset = add(dataset, workers.Write, run.cluster.write, len(shards), url=url)
     return run_units(dataset, report)
 

@@ -16,6 +16,9 @@ class Progress(Protocol):
     def finish(self, name: str, seconds: float, ok: bool) -> None:
         """The phase ended."""
 
+    def note(self, text: str) -> None:
+        """Something happened that a log should keep."""
+
 
 class Silent:
     """Says nothing: for tests and for ``--json``."""
@@ -27,6 +30,9 @@ class Silent:
         """Say nothing."""
 
     def finish(self, name: str, seconds: float, ok: bool) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
         """Say nothing."""
 
 
@@ -76,6 +82,10 @@ class Shown:
             ended = "done" if ok else "stopped"
             self._console.print(f"{name}: {ended} in {seconds:.1f} s{self._note()}", highlight=False)
         self._last = ""
+
+    def note(self, text: str) -> None:
+        """Write a line."""
+        self._console.print(text, highlight=False, markup=False)
 
     def _note(self) -> str:
         return f" ({self._last})" if self._last else ""

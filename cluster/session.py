@@ -6,6 +6,8 @@ from typing import Any
 
 from farm.config import ClusterConfig
 
+SHARD_STALLS = 6  # a shard is many batches; each has ``stall_timeout_s`` for itself
+
 
 def connect(cluster: ClusterConfig) -> None:
     """Join ``cluster.address``, or start a local Ray on the loopback interface. Does nothing when already joined."""
@@ -31,7 +33,7 @@ def _set_data_context(cluster: ClusterConfig) -> None:
 
     context = ray.data.DataContext.get_current()
     context.use_datasource_v2 = False  # the V2 reader packs small files into one block and starts actors every epoch
-    context.execution_no_progress_timeout_s = cluster.stall_timeout_s
+    context.execution_no_progress_timeout_s = SHARD_STALLS * cluster.stall_timeout_s  # a frozen process or node
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.target_max_block_size = 2**31 - 1  # a shard is one block, whatever its size

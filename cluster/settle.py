@@ -11,7 +11,7 @@ import numpy as np
 from cluster import pipeline
 from farm.config import Run
 from farm.parts import to_batch, to_table
-from farm.rows import VERDICT, Batch
+from farm.rows import VERDICT, VERDICTS, Batch
 from farm.run_folder import RunFolder
 
 
@@ -44,4 +44,4 @@ def settle_run(url: str, tentative: Batch) -> dict[str, int]:
     final = settle_rows(run.filter, tentative, embeddings, group, defect)
     folder.write_json(folder.verdict_name("calibration.json"), asdict(judge.calibration))
     folder.write_table(folder.verdict_name("verdicts.parquet"), to_table(final, VERDICT))
-    return {name: int((final["verdict"] == name).sum()) for name in ("kept", "refused", "failed")}
+    return {name: int((final["verdict"] == name).sum()) for name in VERDICTS}

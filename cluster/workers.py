@@ -4,19 +4,29 @@ A block is a whole shard from end to end (or one line that names a shard, at bot
 one, and pictures never pass through the driver.
 """
 
+import os
+import socket
 import time
+import traceback
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from farm import attempts
 from farm.parts import to_batch, to_table
 from farm.plan import Plan
 from farm.rows import EMBEDDED, ENCODED, FACTS, PLANNED, VERDICT
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
+from farm.stages.hands import Watched
+from farm.stages.memory import DeviceLostError, wait_for_memory
 
 GENERATED_COLUMNS = tuple(column for column in ENCODED if column.name != "embedding")
+CHANGED_COLUMNS = ("status", "error", "image_png", "label_png")  # of a row that an embedder cannot bear
+EMBEDDED_COLUMNS = ("row", "sample_id", *CHANGED_COLUMNS)
+DEVICE_LOST = 70  # the exit code
 EMBEDDING = tuple(column for column in EMBEDDED if column.name == "embedding")
 
 
@@ -29,6 +39,34 @@ class _Worker:
         self.photos = read_index(self.folder)
         self.model = self.folder.fingerprints()["model"]
         self.plan = Plan(self.run, self.photos, self.model)
+
+
+class _Trying(_Worker):
+    """A worker whose attempts at a shard are counted, so that what kills it is found."""
+
+    stage_name = ""
+
+    def __init__(self, url: str, driver: str) -> None:
+        super().__init__(url)
+        self.driver = driver
+        self.stall_s = float(self.run.cluster.stall_timeout_s)
+
+    def attempt(self, shard: int) -> "_Hands":
+        """Wait for memory, then begin an attempt at ``shard``; the process ends if it hangs or its device is lost."""
+        wait_for_memory(self.stall_s)
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        begun = attempts.begin(self.folder.store, shard, self.stage_name, name, self.driver)
+        return _Hands(begun, self.stall_s)
+
+
+class _Hands(Watched):
+    """A device that is lost takes its process along: Ray starts another, and the attempt counts as a death."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        super().__exit__(kind, error, at)
+        if isinstance(error, DeviceLostError):
+            traceback.print_exception(error)
+            os._exit(DEVICE_LOST)
 
 
 class Invert(_Worker):
@@ -62,11 +100,13 @@ class Invert(_Worker):
         return pa.Table.from_pylist(lines)
 
 
-class Generate(_Worker):
+class Generate(_Trying):
     """One line that names a shard → all rows of that shard, pictures as PNG."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    stage_name = "generate"
+
+    def __init__(self, url: str, driver: str) -> None:
+        super().__init__(url, driver)
         from farm.fitting.adapters import adapter_sums, hold_adapters
         from farm.prepare import settled_adapters
         from farm.stages.generate import Generate as Stage
@@ -90,18 +130,21 @@ class Generate(_Worker):
     def __call__(self, table: pa.Table) -> pa.Table:
         """(1 row: shard) → rows of the shard with ``shard`` and ``costs`` (JSON) beside them."""
         shard = int(table["shard"][0].as_py())
-        batch, costs = self.stage.shard(shard)
+        with self.attempt(shard) as hands:
+            batch, costs = self.stage.shard(shard, hands)
         made = to_table(batch, GENERATED_COLUMNS)
         made = made.append_column("shard", pa.array(np.full(made.num_rows, shard, dtype=np.int64)))
         methods = [costs[name]["seconds"] / costs[name]["rows"] for name in batch["method"]]
         return made.append_column("generate_s", pa.array(np.asarray(methods, dtype=np.float64)))
 
 
-class Embed(_Worker):
+class Embed(_Trying):
     """Rows with PNG images → the same rows with unit vectors."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    stage_name = "embed"
+
+    def __init__(self, url: str, driver: str) -> None:
+        super().__init__(url, driver)
         from farm.embedders import load_embedder
         from farm.stages.embed import Embed as Stage
 
@@ -110,8 +153,11 @@ class Embed(_Worker):
     def __call__(self, table: pa.Table) -> pa.Table:
         """A shard's rows in, with ``embedding`` and ``embed_s`` added."""
         begun = time.perf_counter()
-        pictures = to_batch(table.select(["image_png", "sample_id"]))
-        vectors = self.stage.vectors(pictures["image_png"], pictures["sample_id"])
+        columns = to_batch(table.select(list(EMBEDDED_COLUMNS)))
+        with self.attempt(int(table["shard"][0].as_py())) as hands:
+            vectors = self.stage.rows(columns, self.run.compute.batch_size, hands)
+        for name in CHANGED_COLUMNS if hands.blame.poisoned else ():
+            table = table.set_column(table.column_names.index(name), name, pa.array(columns[name].tolist()))
         table = table.append_column("embedding", to_table({"embedding": vectors}, EMBEDDING)["embedding"])
         seconds = (time.perf_counter() - begun) / max(1, table.num_rows)
         return table.append_column("embed_s", pa.array(np.full(table.num_rows, seconds)))

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from farm.errors import RunError
+from farm.rows import POISONED
 from farm.store import Store
 
 MOST_DEATHS = 3  # of workers with one row alone in hand
 MOST_STARTS = 8  # of workers of one driver that died before any row was in hand
-POISONED = "poisoned"
 STOPPED = "attempts/stopped.json"
 
 
@@ -102,13 +102,16 @@ def batches(rows: Sequence[int], size: int, alone: Collection[int]) -> list[list
     return parts
 
 
-def finish(store: Store, shard: int) -> dict[str, int]:
-    """How many attempts each stage of ``shard`` took; their files are taken away."""
-    names = list(store.names(_folder(shard)))
-    counts = Counter(name.rpartition("/")[2].partition("-")[0] for name in names)
-    for name in names:
+def taken(store: Store, shard: int) -> dict[str, int]:
+    """How many attempts each stage of ``shard`` took so far."""
+    found = Counter(name.rpartition("/")[2].partition("-")[0] for name in store.names(_folder(shard)))
+    return dict(sorted(found.items()))
+
+
+def clear(store: Store, shard: int) -> None:
+    """Take the attempts at ``shard`` away: it is committed."""
+    for name in store.names(_folder(shard)):
         store.remove(name)
-    return dict(sorted(counts.items()))
 
 
 def counts(store: Store) -> dict[int, int]:

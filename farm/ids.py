@@ -9,12 +9,15 @@ import json
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from numpy.random.bit_generator import ISeedSequence
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str)  # built once: a row asks five times
 
 
 def digest(*parts: object) -> bytes:
     """32 bytes of BLAKE2b over the canonical JSON of ``parts``; equal values give equal bytes on every machine."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=32).digest()
+    return hashlib.blake2b(_CANONICAL.encode(parts).encode(), digest_size=32).digest()
 
 
 def fingerprint(value: Any) -> str:
@@ -35,7 +38,18 @@ def row_seed(plan: str, row: int) -> int:
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """A NumPy generator for one purpose of one seed; the same two arguments give the same stream everywhere."""
     key = np.frombuffer(digest("stream", int(seed), purpose)[:16], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key))
+    return np.random.Generator(np.random.Philox(_Key(key)))
+
+
+class _Key(ISeedSequence):
+    """Gives Philox its key: ``Philox(key=...)`` is the same, but first asks the system for entropy it does not use."""
+
+    def __init__(self, key: npt.NDArray[np.uint64]) -> None:
+        self._key = key
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:  # noqa: ARG002
+        """The two words of the key."""
+        return self._key
 
 
 def radical_inverse(index: int) -> float:

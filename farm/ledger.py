@@ -1,7 +1,7 @@
 """What was tried, kept, refused and why, and what it cost: one row for each (method, recipe, category, defect).
 
 The ledger is derived from candidates, verdicts and the seconds beside the parts, and can be built again at any time.
-It must add up: attempts = kept + refused + failed in every row, and device seconds sum to what was measured.
+It must add up: attempts = kept + refused + failed + poisoned in every row, and device seconds sum to what was measured.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farm.errors import RunError
-from farm.rows import Array
+from farm.rows import VERDICTS, Array
 
 GROUP = ("method", "recipe", "category", "defect")
 PICTURES = ("source_png", "mask_png", "image_png", "label_png")
@@ -30,6 +30,7 @@ class LedgerRow:
     kept: int
     refused: int
     failed: int
+    poisoned: int
     reasons: dict[str, int]  # of the refused, by reason, most frequent first
     evaluations: int
     device_s: float
@@ -78,12 +79,12 @@ def _line(
     method, recipe, category, defect = group
     verdict = verdicts["verdict"][of[mine]].astype(str)
     reasons = Counter(verdicts["reason"][of[mine]][verdict == "refused"].astype(str).tolist())
-    counts = {name: int((verdict == name).sum()) for name in ("kept", "refused", "failed")}
+    counts = {name: int((verdict == name).sum()) for name in VERDICTS}
     kept = int(verdicts["keep"][of[mine]].sum())
     if sum(counts.values()) != len(mine) or kept != counts["kept"]:
         raise RunError(
             f"ledger: {'/'.join(group)} has {len(mine)} attempts but {kept} to keep and verdicts {counts}; every row "
-            "is kept, refused or failed. The verdict files are damaged: judge the run again"
+            f"is one of {', '.join(VERDICTS)}. The verdict files are damaged: judge the run again"
         )
     evaluations, size = int(candidates["evaluations"][mine].sum()), int(candidates["bytes"][mine].sum())
     seconds = each_s * len(mine)

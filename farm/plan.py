@@ -35,6 +35,7 @@ class Plan:
         self.defects = arm_defects(run)
         self.has_shot_masks = any(shot.mask_path for shot in photos.shots)
         self.fingerprint = plan_fingerprint(run, photos.fingerprint, model)
+        self._arms = tuple(zip(run.arm_names(), run.methods, strict=True))
         self._edges = np.cumsum([method.share for method in run.methods])
 
     def __len__(self) -> int:
@@ -64,7 +65,7 @@ class Plan:
         seed = row_seed(self.fingerprint, number)
         rng = generator(seed, "plan")
         arm = int(np.searchsorted(self._edges, radical_inverse(number) * self._edges[-1], side="right"))
-        name, method = self.run.arm_names()[arm], self.run.methods[arm]
+        name, method = self._arms[arm]
         sources, defects = self.sources[name], self.defects[name]
         source = sources[int(rng.integers(len(sources)))]
         defect = defects[int(rng.integers(len(defects)))]

@@ -75,10 +75,9 @@ def settled_adapters(prints: dict[str, str]) -> dict[str, str]:
 
 
 def _check(folder: RunFolder, run: Run, prints: dict[str, str]) -> None:
-    old = folder.settings()
-    before = old["fingerprints"]
-    if all(before[name] == prints[name] for name in ("plan", "layout", "embedder")):
-        if any(folder.is_done(shard) for shard in range(folder.shard_count())):
+    old, before = folder.settings(), folder.fingerprints()
+    if all(before.get(name) == prints[name] for name in ("plan", "layout", "embedder")):
+        if folder.done_shards():
             hold_adapters(folder.store.root, settled_adapters(before), settled_adapters(prints))
         return
     lines = list(_differences(_decisive(old["config"]), _decisive(run.model_dump(mode="json")), ""))

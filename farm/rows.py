@@ -32,6 +32,9 @@ class Column:
 
 Columns = tuple[Column, ...]
 
+STATUSES = MADE, FAILED, POISONED = "made", "failed", "poisoned"
+VERDICTS = ("kept", "refused", FAILED, POISONED)  # one of these in the end, for every planned row
+
 PLANNED: Columns = (
     Column("row", "int64", (), "row number in the plan; unique in the run, the id that FAISS sees"),
     Column("sample_id", "str", (), "hash of (plan fingerprint, row); never reused"),
@@ -52,8 +55,8 @@ SOURCED: Columns = (
     Column("mask", "uint8", ("H", "W"), "1 where the defect is to appear, 0 elsewhere"),
 )
 FACTS: Columns = (
-    Column("status", "str", (), "made or failed"),
-    Column("error", "str", (), "stage and message of a failed row, else empty"),
+    Column("status", "str", (), "made, failed or poisoned"),
+    Column("error", "str", (), "stage and message of a row that is not made, else empty"),
     Column("objection", "str", (), "a reason for refusal that the method itself found, else empty"),
     Column("evaluations", "int32", (), "network evaluations spent on this row"),
     Column(
@@ -83,7 +86,7 @@ VERDICT: Columns = (
     Column("row", "int64", (), "row number in the plan"),
     Column("sample_id", "str", (), "as planned"),
     Column("keep", "bool", (), "whether the image goes to training"),
-    Column("verdict", "str", (), "kept, refused or failed"),
+    Column("verdict", "str", (), "kept, refused, failed or poisoned"),
     Column("reason", "str", (), "why not kept, else empty"),
     Column("score", "float32", (), "mean cosine to the k nearest normals"),
     Column("nearest", "str", (), "photo id of the nearest normal"),

@@ -1,6 +1,9 @@
 """A run is a folder behind a URL, and the folder is the truth (decision 1).
 
 run.yaml                           resolved config, fingerprints, versions, commit, hardware
+lease.json                         which driver is at work on it, with expiry
+progress.json                      how far that driver is; only for people
+attempts/shard-000017/             one file an attempt at a shard that is not committed yet
 sources/index.parquet              photographs used: id, sha256, split, category, licence, status, reason
 sources/embeddings-<embedder>.parquet  unit vectors of the normals
 inversions/<model>-<schedule>/     block-000003.safetensors + .json: fp16 trajectories, checksummed
@@ -15,16 +18,21 @@ report/index.html
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from farm.config import Run, parse
-from farm.errors import RunError
+from farm.config.load import read_yaml
+from farm.errors import ConfigError, RunError
 from farm.parts import from_parquet, to_parquet
 from farm.store import Store
+
+_FOREIGN = "Give another output folder (--set output=...), or put the run.yaml of this run back"
+
+READERS = 16  # threads that read markers
 
 
 class RunFolder:
@@ -36,11 +44,21 @@ class RunFolder:
     # run.yaml
 
     def settings(self) -> dict[str, Any]:
-        """What run.yaml holds: ``config``, ``fingerprints``, ``versions``, ``commit``, ``hardware``."""
+        """What run.yaml holds: ``config``, ``fingerprints``, ``versions``, ``commit``, ``hardware``.
+
+        Raises ``RunError`` where there is none, or one that no run wrote.
+        """
         if not self.store.exists("run.yaml"):
             raise RunError(f"{self.store.root}: has no run.yaml, so it is not a run folder; give the folder of a run")
-        settings: dict[str, Any] = yaml.safe_load(self.store.read("run.yaml"))
-        return settings
+        url = self.store.url("run.yaml")
+        try:
+            settings = read_yaml(self.store.read("run.yaml"), url)
+        except ConfigError as error:
+            raise RunError(f"{error}\n{_FOREIGN}") from error
+        config = settings.get("config") if isinstance(settings, dict) else None
+        if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in ("data", "cluster")):
+            raise RunError(f"{url}: was not written by a run: it has no config with data and cluster. {_FOREIGN}")
+        return dict(settings)
 
     def run(self) -> Run:
         """The resolved config that made this folder."""
@@ -48,7 +66,10 @@ class RunFolder:
 
     def fingerprints(self) -> dict[str, str]:
         """Fingerprints of plan, judge, model, photos and embedder, as settled when the run was planned."""
-        return dict(self.settings()["fingerprints"])
+        prints = self.settings().get("fingerprints")
+        if not isinstance(prints, dict) or not {"plan", "photos", "model"} <= prints.keys():
+            raise RunError(f"{self.store.url('run.yaml')}: has no fingerprints of plan, photos and model. {_FOREIGN}")
+        return prints
 
     # candidates
 
@@ -65,6 +86,21 @@ class RunFolder:
         """The shard's marker: id range, row count, counts by status, checksum, plan fingerprint, costs."""
         return dict(json.loads(self.store.read(f"{_shard(shard)}/done.json")))
 
+    def done_shards(self) -> set[int]:
+        """The shards of the plan whose marker and part are both there, by one listing of the folder."""
+        there: dict[str, set[str]] = {}
+        for name in self.store.names("candidates"):
+            folder, _, file = name.removeprefix("candidates/").rpartition("/")
+            there.setdefault(folder, set()).add(file)
+        count = self.shard_count()
+        return {shard for shard in range(count) if {"done.json", "part.parquet"} <= there.get(_named(shard), set())}
+
+    def markers(self) -> dict[int, dict[str, Any]]:
+        """The markers of all committed shards, in shard order."""
+        shards = sorted(self.done_shards())
+        with ThreadPoolExecutor(READERS) as pool:  # an object store takes tens of milliseconds for each
+            return dict(zip(shards, pool.map(self.done, shards), strict=True))
+
     def write_shard(self, shard: int, table: pa.Table, marker: dict[str, Any]) -> None:
         """Commit a shard: its part first, the marker with the part's checksum last."""
         data = to_parquet(table)
@@ -73,14 +109,27 @@ class RunFolder:
         self.store.write(f"{_shard(shard)}/done.json", _json(marker))
 
     def read_shard(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a committed shard (``rows.ENCODED``), or some of their columns."""
-        return from_parquet(self.store.read(f"{_shard(shard)}/part.parquet"), list(columns) if columns else None)
+        """The rows of a committed shard (``rows.ENCODED``), or some of their columns.
+
+        Raises ``RunError`` where the part is not what its marker says.
+        """
+        data = self.store.read(f"{_shard(shard)}/part.parquet")
+        if hashlib.sha256(data).hexdigest() != self.done(shard)["sha256"]:
+            raise RunError(
+                f"{self.store.url(_shard(shard))}/part.parquet: its checksum is not its marker's, so it was damaged "
+                f"after it was written; run 'farm verify {self.store.root} --repair', then the same command again"
+            )
+        return from_parquet(data, list(columns) if columns else None)
+
+    def forget_shard(self, shard: int) -> None:
+        """Make ``shard`` missing, so that it is planned again: the marker goes first."""
+        self.store.remove(f"{_shard(shard)}/done.json")
+        self.store.remove(f"{_shard(shard)}/part.parquet")
 
     def candidates(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The committed shards' tables, in shard order."""
-        for shard in range(self.shard_count()):
-            if self.is_done(shard):
-                yield self.read_shard(shard, columns)
+        for shard in sorted(self.done_shards()):
+            yield self.read_shard(shard, columns)
 
     # verdicts
 
@@ -122,7 +171,11 @@ class RunFolder:
 
 
 def _shard(shard: int) -> str:
-    return f"candidates/shard-{shard:06d}"
+    return f"candidates/{_named(shard)}"
+
+
+def _named(shard: int) -> str:
+    return f"shard-{shard:06d}"
 
 
 def _json(value: Any) -> bytes:

@@ -8,29 +8,29 @@ import pyarrow as pa
 
 from farm.ledger import PICTURES, build_ledger, stored_bytes
 from farm.parts import to_batch
+from farm.rows import VERDICTS
 from farm.run_folder import RunFolder
 
 GROUPS = ("row", "method", "recipe", "category", "defect", "evaluations")
 
 
 def write_ledger(folder: RunFolder) -> dict[str, int]:
-    """Write the ledger anew; returns planned, kept, refused and failed, which add up or ``RunError`` is raised."""
+    """Write the ledger anew; returns planned and each verdict's rows, which add up or ``RunError`` is raised."""
     parts = [_sized(to_batch(table)) for table in folder.candidates([*GROUPS, *PICTURES])]
     candidates = {name: np.concatenate([part[name] for part in parts]) for name in (*GROUPS, "bytes")}
     lines = build_ledger(candidates, to_batch(folder.verdicts()), seconds_by_method(folder))
     rows = [asdict(line) | {"reasons": json.dumps(line.reasons)} for line in lines]
     folder.write_table("ledger.parquet", pa.Table.from_pylist(rows))
-    counts = {name: sum(getattr(line, name) for line in lines) for name in ("kept", "refused", "failed")}
+    counts = {name: sum(getattr(line, name) for line in lines) for name in VERDICTS}
     return {"planned": folder.run().rows, **counts}
 
 
 def seconds_by_method(folder: RunFolder) -> dict[str, float]:
     """Seconds of generation by method, added up over the markers."""
     seconds: dict[str, float] = {}
-    for shard in range(folder.shard_count()):
-        if folder.is_done(shard):
-            for name, cost in folder.done(shard)["costs"]["by_method"].items():
-                seconds[name] = seconds.get(name, 0.0) + float(cost["seconds"])
+    for marker in folder.markers().values():
+        for name, cost in marker["costs"]["by_method"].items():
+            seconds[name] = seconds.get(name, 0.0) + float(cost["seconds"])
     return seconds
 
 

@@ -136,6 +136,13 @@ class Store:
         listed = self._ask(folder, lambda fs, url: _listed(fs, url))
         yield from sorted(path.removeprefix(prefix) for path in listed)
 
+    def unfinished(self) -> list[str]:
+        """The names of files that a writer which died left half written, sorted; none on an object store."""
+        if self._local is None:
+            return []
+        found = (path for path in self._local.rglob(f".*{TEMPORARY}") if path.is_file())
+        return sorted(path.relative_to(self._local).as_posix() for path in found)
+
     def _ask(self, name: str, question: Callable[[Any, str], T]) -> T:
         """``question`` of (file system, URL of ``name``), asked again while the store stumbles."""
         url, pause = self.url(_confined(name)), FIRST_PAUSE_S

@@ -1,12 +1,14 @@
 """The command ``farm``. Nothing heavy is imported here: each job imports what it needs when it runs."""
 
 import json
+import signal
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
+STOPPED = 128  # the shell's way to tell which signal ended a process
 JOBS: dict[str, str] = {
     "demo": "Make, filter and learn from defects on the demo photographs, from start to report.",
     "run": "Run every phase of a config that is not done yet: fit, generate, judge, train, evaluate, report.",
@@ -17,7 +19,9 @@ JOBS: dict[str, str] = {
     "train": "Train both stages of the detector of a config whose images are there.",
     "evaluate": "Score the test photographs with the trained detectors of a config.",
     "report": "Write the ledger and the page of a run folder.",
+    "status": "Say how far a run is, how fast, and what failed; from any machine, while it runs.",
     "verify": "Recount a run folder: every planned row once, checksums, pictures, untouched backgrounds.",
+    "reproduce": "Make one sample of a run again from its row alone, and compare the bytes.",
     "fit-mini": "Train the embedded models from a recipe: pool, autoencoder, noise predictor, CLIP.",
     "doctor": "Say what this machine offers, and what is missing.",
 }
@@ -55,9 +59,13 @@ def main() -> None:
 
 
 def run_command(command: click.Command) -> None:
-    """Run a click command as a process: exit 0, or 2 with one readable message for a ``FarmError``."""
+    """Run a click command as a process: exit 0, 2 with one message for a ``FarmError``, 130 or 143 when stopped.
+
+    SIGTERM unwinds the stack, so that a driver gives its lease back; once Ray is joined its own handler does the same.
+    """
     from farm.errors import FarmError
 
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(STOPPED + number))
     try:
         command.main(standalone_mode=False)
     except FarmError as error:
@@ -68,7 +76,12 @@ def run_command(command: click.Command) -> None:
         sys.exit(2)
     except click.Abort:
         click.echo("farm: stopped", err=True)
-        sys.exit(130)
+        sys.exit(STOPPED + signal.SIGINT)
+    except SystemExit as stop:
+        if stop.code not in (signal.SIGTERM, STOPPED + signal.SIGTERM):
+            raise
+        click.echo("farm: stopped; the same command goes on from here", err=True)
+        sys.exit(STOPPED + signal.SIGTERM)
 
 
 def emit(value: Any, as_json: bool, text: str) -> None:

@@ -30,11 +30,17 @@ def progress(as_json: bool) -> Progress:
     return Silent() if as_json else Shown()
 
 
+def accounts(counts: dict[str, int]) -> str:
+    """Where the planned rows went, as a sum."""
+    parts = " + ".join(f"{name} {count}" for name, count in counts.items() if name != "planned")
+    return f"planned {counts['planned']} = {parts}"
+
+
 def summary(result: dict[str, Any]) -> str:
     """Counts, metrics and the page, for a person."""
     counts, metrics = result["counts"], result["metrics"]
     lines = [
-        "planned {planned} = kept {kept} + refused {refused} + failed {failed}".format(**counts),
+        accounts(counts),
     ]
     for stage, values in metrics.items():
         shown = [

@@ -17,7 +17,8 @@ def command(overrides: tuple[str, ...], as_json: bool) -> None:
 
     with resources.as_file(resources.files("configs") / "demo.yaml") as path:
         settings = open_run(str(path), overrides)
-    result = Flow(settings, progress(as_json)).all()
+    with Flow(settings, progress(as_json), "farm demo") as flow:
+        result = flow.all()
     emit(result, as_json, summary(result))
 
 

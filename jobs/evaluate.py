@@ -12,8 +12,8 @@ def command(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Image metrics always; pixel metrics where the photographs have masks."""
     from cluster.flow import Flow
 
-    flow = Flow(open_run(config, overrides), progress(as_json))
-    flow.evaluate()
+    with Flow(open_run(config, overrides), progress(as_json), "farm evaluate") as flow:
+        flow.evaluate()
     metrics = flow.folder.read_json("metrics.json")
     lines = [
         f"{stage}.{name}: {value:.4f}"

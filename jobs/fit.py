@@ -23,7 +23,8 @@ def command(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
             f"{config}: no method learns here; give one a 'fit' section, e.g. fit: {{loop: {{steps: 800}}}} "
             "(one with an 'adapter' takes that as it is)"
         )
-    Flow(run, progress(as_json)).fit()
+    with Flow(run, progress(as_json), "farm fit") as flow:
+        flow.fit()
     made, lines = {}, []
     for arm in fitted_arms(run):
         card = json.loads(Store(own_adapter(run, arm)).read(CARD))

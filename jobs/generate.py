@@ -3,7 +3,7 @@
 import click
 
 from jobs.cli import emit, run_command
-from jobs.common import config_options, open_run, progress
+from jobs.common import accounts, config_options, open_run, progress
 
 
 @click.command("generate", help="Fit, invert, generate, embed, write and judge the missing shards of CONFIG.")
@@ -13,14 +13,13 @@ def command(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from cluster.flow import Flow
     from farm.run_ledger import write_ledger
 
-    flow = Flow(open_run(config, overrides), progress(as_json))
-    flow.fit()
-    flow.invert()
-    flow.generate()
-    flow.judge()
-    counts = write_ledger(flow.folder)
-    text = "planned {planned} = kept {kept} + refused {refused} + failed {failed}".format(**counts)
-    emit({"run": flow.url, "counts": counts}, as_json, f"{text}\nrun: {flow.url}")
+    with Flow(open_run(config, overrides), progress(as_json), "farm generate") as flow:
+        flow.fit()
+        flow.invert()
+        flow.generate()
+        flow.judge()
+        counts = write_ledger(flow.folder)
+    emit({"run": flow.url, "counts": counts}, as_json, f"{accounts(counts)}\nrun: {flow.url}")
 
 
 if __name__ == "__main__":

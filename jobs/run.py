@@ -12,7 +12,8 @@ def command(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Generate, judge, train, evaluate and report; done phases are skipped."""
     from cluster.flow import Flow
 
-    result = Flow(open_run(config, overrides), progress(as_json)).all()
+    with Flow(open_run(config, overrides), progress(as_json), "farm run") as flow:
+        result = flow.all()
     emit(result, as_json, summary(result))
 
 

@@ -12,9 +12,9 @@ def command(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Stage 1 on streamed rule-based images, stage 2 on kept generated ones."""
     from cluster.flow import STAGES, Flow
 
-    flow = Flow(open_run(config, overrides), progress(as_json))
-    flow.folder.verdicts()
-    flow.train()
+    with Flow(open_run(config, overrides), progress(as_json), "farm train") as flow:
+        flow.folder.verdicts()
+        flow.train()
     places = {stage: flow.folder.store.url(f"detectors/{stage}") for stage in STAGES}
     emit(places, as_json, "\n".join(f"{stage}: {place}" for stage, place in places.items()))
 

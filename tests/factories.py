@@ -219,7 +219,7 @@ def _marker(part: contract.Batch, plan: str) -> dict[str, Any]:
     spent = sum(cost["seconds"] for cost in by_method.values())
     costs = {"generate_s": spent, "embed_s": 0.3, "write_s": 0.1, "by_method": by_method}
     first, made = int(part["row"][0]), int((part["status"] == "made").sum())
-    counts = {"rows": len(part["row"]), "made": made, "failed": len(part["row"]) - made}
+    counts = {"rows": len(part["row"]), "made": made, "failed": len(part["row"]) - made, "poisoned": 0}
     return {"first": first, "stop": first + len(part["row"]), **counts, "plan": plan, "costs": costs}
 
 

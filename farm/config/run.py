@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from farm.config.base import Frozen, Positive, Share
+from farm.config.base import Frozen, Positive, Seed, Share, Text
 from farm.config.data import DataConfig, Prompts
 from farm.config.embed import EmbedConfig
 from farm.config.methods import DualConfig, MethodConfig
@@ -62,7 +62,7 @@ class StageConfig(Frozen):
 class TrainConfig(Frozen):
     """Two stages: many rule-based images, then few kept generated ones (card 000 section 4)."""
 
-    seed: int = 0
+    seed: Seed = 0
     detector: DetectorConfig = DetectorConfig()
     stage1: StageConfig = StageConfig(steps=300)
     stage2: StageConfig = StageConfig(steps=60, lr=3e-5)
@@ -79,10 +79,17 @@ class TrainConfig(Frozen):
 class PoolConfig(Frozen):
     """One actor pool: how many actors, and what each asks of Ray."""
 
-    actors: Positive = 1
+    actors: Positive = 1  # always there: the least that is asked for
+    max_actors: Positive | None = None  # the pool follows the cluster up to so many; None = it stays at ``actors``
     cpus: Annotated[float, Field(ge=0)] = 1.0
     gpus: Annotated[float, Field(ge=0)] = 0.0
     memory_gib: Annotated[float, Field(ge=0)] = 0.0  # 0 = not asked for
+
+    @model_validator(mode="after")
+    def _most_is_not_least(self) -> "PoolConfig":
+        if self.max_actors is not None and self.max_actors < self.actors:
+            raise ValueError(f"max_actors must be at least actors; found {self.max_actors} and {self.actors}")
+        return self
 
 
 class ClusterConfig(Frozen):
@@ -101,15 +108,15 @@ class ClusterConfig(Frozen):
     fit: PoolConfig = PoolConfig()
     train: PoolConfig = PoolConfig(actors=2, cpus=0.5)
     evaluate: PoolConfig = PoolConfig()
-    stall_timeout_s: Positive = 600
+    stall_timeout_s: Positive = 600  # a worker whose batch takes longer is ended and replaced
 
 
 class Run(Frozen):
     """All settings of a run. ``output`` is the run folder (path or URL)."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
-    output: str = Field(min_length=1)
-    seed: int = 0
+    output: Text
+    seed: Seed = 0
     rows: Positive
     size_px: Annotated[int, Field(ge=32, le=2048, multiple_of=8)] = 128
     max_failed_fraction: Share = 0.1

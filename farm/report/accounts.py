@@ -1,4 +1,4 @@
-"""Where every planned row went. The columns close: planned = kept + refused by reason + failed + still open.
+"""Where every planned row went. The columns close: planned = kept + refused by reason + failed + poisoned + still open.
 
 Rows that are not made or not judged yet are lines of their own, so that a half-finished run closes too.
 """
@@ -16,7 +16,7 @@ class Line:
     """One line of the table: ``counts`` has one number a method, ``total`` their sum and rows not made yet."""
 
     label: str
-    outcome: str  # kept, refused, failed, not judged, not made yet or planned: decides the look
+    outcome: str  # kept, refused, failed, poisoned, not judged, not made yet or planned: decides the look
     counts: tuple[int, ...]
     total: int
 
@@ -28,7 +28,7 @@ class Accounts:
     methods: tuple[str, ...]
     planned: Line
     lines: tuple[Line, ...]
-    errors: tuple[tuple[str, int], ...]  # messages of failed rows, most frequent first
+    errors: tuple[tuple[str, int], ...]  # messages of failed and poisoned rows, most frequent first
 
     @property
     def closes(self) -> bool:

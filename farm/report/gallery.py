@@ -10,9 +10,9 @@ import numpy as np
 
 from farm.parts import to_batch
 from farm.report.choice import choose_photos, choose_samples, wrongness
-from farm.report.inputs import FAILED, OUTCOMES, REFUSED, STAGES, Inputs, local_file
+from farm.report.inputs import OUTCOMES, REFUSED, STAGES, Inputs, local_file
 from farm.report.pictures import Picture, heat, label_area, photograph, photograph_file, target_outline
-from farm.rows import Batch
+from farm.rows import MADE, Batch
 
 _PICTURES = ("source_png", "mask_png", "image_png", "label_png")
 
@@ -93,7 +93,7 @@ def _pictures(inputs: Inputs, wanted: set[int]) -> dict[int, dict[str, bytes]]:
 def _card(inputs: Inputs, sample: dict[str, Any], pictures: dict[int, dict[str, bytes]]) -> Card:
     keys = {name: str(sample[name]) for name in ("method", "defect", "outcome", "recipe")}
     keys["reason"] = str(sample["reason"]) if sample["outcome"] == REFUSED else ""  # a failed row's is its error
-    made = sample["status"] != FAILED  # a failed row's numbers are zeros, not measurements
+    made = sample["status"] == MADE  # a failed row's numbers are zeros, not measurements
     keys |= {name: _sortable(sample[name]) if made else "" for name in ("score", "changed_area")}
     return Card(
         keys=keys,
@@ -129,7 +129,7 @@ def _heat_of_sample(inputs: Inputs, sample_id: str, size: tuple[int, int]) -> Pi
 
 
 def _numbers(sample: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    if sample["status"] == FAILED:
+    if sample["status"] != MADE:
         return ()
     return (
         ("score", _number(sample["score"], ".3f")),
@@ -154,7 +154,7 @@ def _facts(inputs: Inputs, sample: dict[str, Any]) -> tuple[tuple[str, str], ...
         ("source", str(photo.get("relative") or sample["source_id"])),
         ("nearest normal", str(nearest.get("relative") or sample["nearest"])),
         ("duplicate of row", str(neighbour) if neighbour >= 0 else ""),
-        ("mean change", "" if sample["status"] == FAILED else f"{_number(sample['mean_change'], '.2f')} of 255"),
+        ("mean change", "" if sample["status"] != MADE else f"{_number(sample['mean_change'], '.2f')} of 255"),
         ("network evaluations", str(sample["evaluations"])),
         ("objection", str(sample["objection"])),
     )

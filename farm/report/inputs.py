@@ -17,8 +17,8 @@ from farm.rows import Array, Batch
 from farm.run_folder import RunFolder
 
 STAGES = {"stage1": "Stage 1", "stage2": "Stage 2"}
-KEPT, REFUSED, FAILED, UNJUDGED = "kept", "refused", "failed", "not judged"
-OUTCOMES = (KEPT, REFUSED, FAILED)
+OUTCOMES = KEPT, REFUSED, FAILED, POISONED = rows.VERDICTS
+UNJUDGED = "not judged"
 
 _FACT_COLUMNS = rows.names((*rows.PLANNED, *rows.FACTS))
 
@@ -51,7 +51,7 @@ class Inputs:
 def read_inputs(folder: RunFolder) -> Inputs:
     """Everything but the pictures. Raises ``RunError`` where run.yaml is missing, ``ConfigError`` where it is wrong."""
     run = folder.run()
-    committed = [shard for shard in range(folder.shard_count()) if folder.is_done(shard)]
+    committed = sorted(folder.done_shards())
     facts = [folder.read_shard(shard, _FACT_COLUMNS) for shard in committed]
     index = _records(folder, "sources/index.parquet")
     verdicts = _table(folder, folder.verdict_name("verdicts.parquet"))
@@ -92,7 +92,7 @@ def _dtype(column: rows.Column) -> Any:
 def _with_outcome(samples: Batch, verdicts: pa.Table | None) -> Batch:
     """``samples`` with the judge's columns; a row without a verdict is failed or not judged."""
     count = len(samples["row"])
-    outcome = np.where(samples["status"] == FAILED, FAILED, UNJUDGED).astype(object)
+    outcome = np.where(samples["status"] == rows.MADE, UNJUDGED, samples["status"]).astype(object)
     judged: Batch = {
         "outcome": outcome,
         "reason": np.full(count, "", object),

@@ -20,8 +20,9 @@ from markupsafe import Markup
 from farm.report.accounts import Accounts, account
 from farm.report.charts import Threshold, histogram
 from farm.report.gallery import choices, photo_cards, sample_cards
-from farm.report.inputs import FAILED, KEPT, REFUSED, UNJUDGED, Inputs, read_inputs
+from farm.report.inputs import KEPT, REFUSED, UNJUDGED, Inputs, read_inputs
 from farm.report.results import results
+from farm.rows import MADE
 from farm.run_folder import RunFolder
 
 _MAX_PHOTOS = 36
@@ -33,6 +34,7 @@ _LEDGER = {
     "kept": "Kept",
     "refused": "Refused",
     "failed": "Failed",
+    "poisoned": "Poisoned",
     "evaluations_per_kept": "Evaluations a kept",
     "device_s_per_kept": "Device s a kept",
     "bytes_per_kept": "Bytes a kept",
@@ -120,7 +122,7 @@ def _bar(accounts: Accounts) -> list[tuple[str, int, float]]:
 
 def _histograms(inputs: Inputs) -> list[str]:
     samples = inputs.samples
-    made = samples["status"] != FAILED
+    made = samples["status"] == MADE
     rules, low, high = inputs.run.filter, inputs.calibration.get("low"), inputs.calibration.get("high")
     charts = []
     score = {

@@ -14,12 +14,12 @@ import numpy as np
 from farm import attempts
 from farm.config import Run
 from farm.datasets.photo import PhotoSet
-from farm.errors import DataError, FarmError
+from farm.errors import DataError, FarmError, StoreError
 from farm.facts import pixel_facts
 from farm.images import encode_mask, encode_png
 from farm.methods import Made, Method, Request, build_method
 from farm.plan import Plan
-from farm.rows import Batch
+from farm.rows import FAILED, MADE, POISONED, Batch
 from farm.stages.hands import Free, Hands
 from farm.stages.memory import BatchSize, DeviceLostError, is_device_lost, is_out_of_memory, relieve
 from farm.stages.sources import Sources
@@ -58,7 +58,7 @@ class Generate:
             arm = {row["row"]: row for row in rows if row["method"] == name}
             begun = time.perf_counter()
             for number in arm.keys() & hands.blame.poisoned:
-                arm[number].update(status=attempts.POISONED, error=attempts.reason(), objection="")
+                arm[number].update(status=POISONED, error=attempts.reason(), objection="")
             waiting = [number for number in arm if number not in hands.blame.poisoned]
             for numbers in attempts.batches(waiting, self.run.compute.batch_size, hands.blame.alone):
                 hands.hold(numbers)
@@ -71,9 +71,12 @@ class Generate:
         method = self._method(row["method"])
         try:
             row["source"], where = self.sources.source(row["source_id"])
+            row["source_png"] = self.sources.png(row["source_id"])
             row["mask"] = self.sources.mask(row, where) if row["kind"] == "defect" else np.zeros_like(where, np.uint8)
             if method.needs_trajectory:
                 row["trajectory"] = self._trajectory(row["method"], row["source_id"])
+        except StoreError:
+            raise  # the run's own store, not this row's photograph: nothing is to be written of it
         except (FarmError, OSError) as error:
             _fail(row, "source", error)
             return False
@@ -139,7 +142,7 @@ def _take(row: Row, made: Made, index: int, name: str) -> None:
     if row["kind"] == "normal" and label.any():
         _fail(row, name, DataError(f"a normal must have an empty label; {int(label.sum())} pixels are marked"))
         return
-    row.update(status="made", error="", objection=made.objection[index], image=image, label=label)
+    row.update(status=MADE, error="", objection=made.objection[index], image=image, label=label)
     row["background_error"] = float(made.background_error[index])
     compared = row["source"] if made.reference is None else made.reference[index]
     facts = pixel_facts(compared[None], image[None], np.maximum(row["mask"], label)[None])
@@ -148,7 +151,7 @@ def _take(row: Row, made: Made, index: int, name: str) -> None:
 
 def _fail(row: Row, stage: str, error: BaseException) -> None:
     message = f"{stage}: {type(error).__name__}: {error}"
-    row.update(status="failed", error=" ".join(message.split())[:500], objection="")
+    row.update(status=FAILED, error=" ".join(message.split())[:500], objection="")
 
 
 def _encoded(row: Row) -> Row:
@@ -158,7 +161,8 @@ def _encoded(row: Row) -> Row:
     encoded.pop("trajectory", None)
     for name, encode in (("source", encode_png), ("mask", encode_mask), ("image", encode_png), ("label", encode_mask)):
         pixels = encoded.pop(name, None)
-        encoded[f"{name}_png"] = b"" if pixels is None else encode(pixels)
+        if f"{name}_png" not in encoded:
+            encoded[f"{name}_png"] = b"" if pixels is None else encode(pixels)
     return encoded
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from farm.attempts import Attempt, Blame
+from farm.stages.memory import DeviceLostError
 
 STDERR = 2  # the descriptor itself: a worker's log, whatever sys.stderr is there
 
@@ -54,5 +55,7 @@ class Watched:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         faulthandler.cancel_dump_traceback_later()
-        if isinstance(error, Exception):
+        if error is None and self.blame.dead:
+            self.attempt.end("done")
+        if isinstance(error, Exception) and not isinstance(error, DeviceLostError):
             self.attempt.end(f"{type(error).__name__}: {error}"[:300])

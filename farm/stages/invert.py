@@ -17,7 +17,7 @@ from safetensors.numpy import save as save_tensors
 from farm.config import BackgroundAwareConfig, MethodConfig, Run
 from farm.datasets.photo import TrainPhoto
 from farm.diffusion.schedule import INVERSION_TOLERANCE
-from farm.errors import FarmError, RunError
+from farm.errors import FarmError, RunError, StoreError
 from farm.ids import fingerprint
 from farm.plan import Plan
 from farm.run_folder import RunFolder
@@ -89,7 +89,10 @@ class InversionBlocks:
         marker = self.folder.read_json(f"{self._name(block)}.json")
         if hashlib.sha256(data).hexdigest() != marker["sha256"]:
             name = f"{self._name(block)}.safetensors"
-            raise RunError(f"{self.folder.store.url(name)}: checksum differs from its marker; delete it and run again")
+            raise StoreError(
+                f"{self.folder.store.url(name)}: is not what its marker says; run 'farm verify "
+                f"{self.folder.store.root} --repair', then the same command again"
+            )
         tensors: dict[str, Half] = load_tensors(data)
         return tensors
 

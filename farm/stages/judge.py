@@ -13,7 +13,7 @@ from farm.config import FilterConfig
 from farm.errors import RowError
 from farm.filters import NEAR_DUPLICATE, OVER_QUOTA, RowFacts, first_objection
 from farm.index import NormalIndex, near_duplicates
-from farm.rows import FACTS, PLANNED, VERDICT, Array, Batch, Column, check
+from farm.rows import FACTS, MADE, PLANNED, VERDICT, Array, Batch, Column, check
 
 JUDGED = (*PLANNED, *FACTS, Column("embedding", "float32", ("D",), "unit vector of the image; zeros if failed"))
 Vectors = npt.NDArray[np.float32]
@@ -40,10 +40,10 @@ class Judge:
     def judge(self, columns: Mapping[str, Array]) -> Batch:
         """``rows.VERDICT`` of each row of ``takes``, by what can be said of that row alone.
 
-        A failed row keeps its error as reason, score 0 and no nearest normal.
+        A row that is not made keeps its error as reason, score 0 and no nearest normal.
         """
         check(columns, self.takes, "judge input")
-        made = columns["status"] == "made"
+        made = columns["status"] == MADE
         scores, nearest = self._scores(columns, made)
         reasons = [
             self._reason(columns, row, float(scores[row])) if made[row] else str(columns["error"][row])
@@ -54,7 +54,7 @@ class Judge:
             "row": columns["row"],
             "sample_id": columns["sample_id"],
             "keep": keep,
-            "verdict": _strings(np.where(keep, "kept", np.where(made, "refused", "failed"))),
+            "verdict": _strings(np.where(keep, "kept", np.where(made, "refused", columns["status"]))),
             "reason": _strings(reasons),
             "score": scores,
             "nearest": nearest,

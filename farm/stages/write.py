@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from farm import attempts
 from farm.errors import RowError
 from farm.parts import to_table
 from farm.plan import Plan
-from farm.rows import ENCODED, Batch, check
+from farm.rows import ENCODED, STATUSES, Batch, check
 from farm.run_folder import RunFolder
 
 
@@ -27,14 +28,15 @@ class Write:
                 f"write shard {shard}: got {len(batch['row'])} rows where the plan has {len(wanted)} "
                 f"({wanted.start} to {wanted.stop - 1}); nothing was written"
             )
-        made = int((batch["status"] == "made").sum())
-        counts = {"rows": len(wanted), "made": made, "failed": len(wanted) - made}
+        counts = {"rows": len(wanted), **{name: int((batch["status"] == name).sum()) for name in STATUSES}}
         marker = {
             "first": wanted.start,
             "stop": wanted.stop,
             **counts,
             "plan": self.plan.fingerprint,
+            "attempts": attempts.taken(self.folder.store, shard),
             "costs": costs,
         }
         self.folder.write_shard(shard, to_table(batch, ENCODED), marker)
+        attempts.clear(self.folder.store, shard)
         return {"shard": shard, **counts}

@@ -162,5 +162,5 @@ def test_a_hopeless_run_ends_with_its_reasons(tmp_path: Path) -> None:
     flow = Flow(make_run(root, tmp_path / "run"), Silent())
     for path in (root / "train/good").iterdir():
         path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(RunError, match=r"10 of 10 rows failed, above max_failed_fraction=0\.1\n  \d+ x source"):
+    with pytest.raises(RunError, match=r"of 10 rows failed, above max_failed_fraction=0\.1\n  \d+ x source"):
         flow.generate()

@@ -76,7 +76,8 @@ def test_stages_and_shards_are_counted_apart_and_a_committed_shard_leaves_only_n
     begin(store, 1, "embed", "worker", "a")
     begin(store, 2, "generate", "worker", "a")
     assert attempts.counts(store) == {1: 3, 2: 1}
-    assert attempts.finish(store, 1) == {"embed": 2, "generate": 1}
+    assert attempts.taken(store, 1) == {"embed": 2, "generate": 1}
+    attempts.clear(store, 1)
     assert attempts.counts(store) == {2: 1}
     assert begin(store, 1, "embed", "worker", "a").number == 1
 

@@ -224,7 +224,13 @@ def test_write_commits_part_then_marker_and_refuses_half_a_shard(root: Path, tmp
         write.commit(0, half, {})
     assert not folder.is_done(0)
     shuffled = {name: values[[2, 0, 3, 1]] for name, values in batch.items()}
-    assert write.commit(0, shuffled, {"generate_s": 1.0}) == {"shard": 0, "rows": 4, "made": 4, "failed": 0}
+    assert write.commit(0, shuffled, {"generate_s": 1.0}) == {
+        "shard": 0,
+        "rows": 4,
+        "made": 4,
+        "failed": 0,
+        "poisoned": 0,
+    }
     marker = folder.done(0)
     assert (marker["first"], marker["stop"], marker["plan"]) == (0, 4, made.plan.fingerprint)
     back = to_batch(folder.read_shard(0))
