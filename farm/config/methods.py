@@ -213,6 +213,7 @@ class DualConfig(MethodBase):
     part_prompt: str = Field(default="sks", min_length=1)
     steps: Positive = 50
     guidance: Annotated[float, Field(ge=0)] = 2.5
+    start: Literal["marginal", "noise"] = "marginal"  # "noise": pure noise, whose mean decides colours (as published)
     background: bool = False  # objects: keys and values of branch 0 also read the source's background
     texture: bool = True  # False = an object: the part is cut to its foreground
     max_disagreement: Share = 0.25  # mean |whole - part| inside the mask, of the range [-1, 1]; above: refused

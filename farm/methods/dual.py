@@ -1,8 +1,9 @@
 """DualAnoDiff: the image and its anomaly part are born together (Jin et al., CVPR 2025, arXiv 2408.13509; card 003).
 
-Two latents of independent noise are denoised in lockstep by the two branches of ``farm.diffusion.dual``: the whole
-image under the whole prompt, the part on grey under the nested one. The mask is what the part's picture shows, so no
-target mask is read and the place is the model's own. Guidance compares both with the empty text.
+Two latents of independent noise, with the little in it that training leaves of an image, are denoised in lockstep by
+the two branches of ``farm.diffusion.dual``: the whole image under the whole prompt, the part on grey under the nested
+one. The mask is what the part's picture shows, so no target mask is read and the place is the model's own. Guidance
+compares both with the empty text.
 
 The whole image is made anew, background included. With ``composite`` only the masked pixels are taken over, onto the
 source; without it there is no source to compare with, and ``Made.reference`` is the image with its defect filled in
@@ -88,11 +89,23 @@ class Dual:
         seeds, backbone = request.seed.tolist(), self.network.backbone
         grey = encode(backbone.vae, torch.zeros_like(to_unit(request.source)).to(backbone.device))
         shape = grey.shape[1:]
-        start = interleave(row_noise(seeds, "dual/whole", shape), row_noise(seeds, "dual/part", shape)).to(grey)
+        noise = interleave(row_noise(seeds, "dual/whole", shape), row_noise(seeds, "dual/part", shape)).to(grey)
+        start = noise if self.config.start == "noise" else self._marginal(request.source, grey, noise)
         backgrounds = torch.cat([grey, self._background(request.source)]) if self.config.background else None
         passes = _Passes(self.network, self.config, seeds, backgrounds)
         whole, part = separate(sample(passes, start, self.levels))
         return backbone.decode(whole), backbone.decode(part), passes.evaluations
+
+    def _marginal(self, sources: Pixels, grey: Tensor, noise: Tensor) -> Tensor:
+        """``noise`` with what training leaves of an image at the noisiest level: of the source, and of the grey ground.
+
+        A schedule that ends above zero signal shows the network a little of the image even there (Everaert et al.,
+        WACV 2024, arXiv 2309.15842), and a briefly fitted one takes the noise's own mean for it: grounds and metals
+        then come out in any colour. So each channel's mean is that of the image alone.
+        """
+        shown = self.network.backbone.encode(sources)
+        level = noise - noise.mean(dim=(-2, -1), keepdim=True)
+        return add_noise(interleave(shown, grey), level, self.levels[-1].abar)
 
     def _background(self, sources: Pixels) -> Tensor:
         """Latents (B, C, h, w) of the sources with their objects black."""

@@ -10,6 +10,7 @@ import torch
 
 from farm.config import DualConfig, Run
 from farm.diffusion.backbone import Backbone, load_backbone
+from farm.diffusion.latents import encode
 from farm.errors import ConfigError
 from farm.methods import dual_mask
 from farm.methods.base import Request
@@ -55,9 +56,28 @@ def test_a_row_is_the_same_whatever_its_neighbours(run: Run, backbone: Backbone)
 
 # card 003, 7.6
 def test_the_two_branches_start_from_noises_of_their_own(run: Run, backbone: Backbone) -> None:
-    told = {"whole_prompt": "sks", "part_prompt": "sks"}
+    told = {"whole_prompt": "sks", "part_prompt": "sks", "start": "noise"}
     whole, part, _ = method(run, backbone, **told).pictures(request([3]))
     assert not torch.allclose(whole, part, atol=0.05)
+
+
+def test_the_start_has_the_means_of_source_and_ground_and_the_noise_of_the_row(run: Run, backbone: Backbone) -> None:
+    seen: dict[str, list[torch.Tensor]] = {"marginal": [], "noise": []}
+    for start in ("marginal", "noise"):
+        made = method(run, backbone, start=start)
+        made.network.backbone.unet.register_forward_pre_hook(
+            lambda _module, inputs, start=start: seen[start].append(inputs[0][:2].clone())
+        )
+        made.pictures(request([3]))
+    starts = {start: latents[0] for start, latents in seen.items()}
+    abar, asked = made.levels[-1].abar, request([3])
+    grey = encode(backbone.vae, torch.zeros(1, 3, SIDE, SIDE))
+    shown = torch.cat([backbone.encode(asked.source), grey])
+    means = starts["marginal"].mean((-2, -1))
+    assert torch.allclose(means, abar**0.5 * shown.mean((-2, -1)), atol=1e-5)
+    noise = starts["noise"] - starts["noise"].mean((-2, -1), keepdim=True)
+    wanted = abar**0.5 * shown + (1 - abar) ** 0.5 * noise
+    assert torch.allclose(starts["marginal"], wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -98,9 +118,9 @@ def test_compositing_takes_the_masked_pixels_and_no_other(run: Run, backbone: Ba
 
 
 def test_only_the_background_of_the_source_is_read_and_only_where_asked(run: Run, backbone: Backbone) -> None:
-    plain = [method(run, backbone).pictures(request([3], source))[0] for source in (0, 1)]
+    plain = [method(run, backbone, start="noise").pictures(request([3], source))[0] for source in (0, 1)]
     assert torch.equal(*plain)
-    with_background = method(run, backbone, background=True, texture=False)
+    with_background = method(run, backbone, start="noise", background=True, texture=False)
     for layer in with_background.network.layers.values():
         if layer.compensation is not None:
             layer.compensation.weight.data.fill_(0.5)
