@@ -43,8 +43,9 @@ def ssim_map(first_HW: Plane, second_HW: Plane) -> Plane:
 
 def _one(source: Pixels, image: Pixels, mask: Pixels, dilate_px: int) -> tuple[float, float, float]:
     change = cv2.absdiff(source, image)
-    changed = change.sum(axis=2, dtype=np.int32) > VISIBLE_LEVEL * change.shape[2]
-    return float(change.mean(dtype=np.float64)), float(changed.mean()), _ssim_outside(source, image, mask, dilate_px)
+    red, green, blue = (change[..., channel].astype(np.int32) for channel in range(3))
+    changed = np.count_nonzero(red + green + blue > VISIBLE_LEVEL * 3) / mask.size
+    return int(change.sum()) / change.size, changed, _ssim_outside(source, image, mask, dilate_px)
 
 
 def _ssim_outside(source: Pixels, image: Pixels, mask: Pixels, dilate_px: int) -> float:

@@ -4,6 +4,7 @@ Cheap pixel gates come first, then retrieval. ``near_duplicate`` and ``over_quot
 decided in ``farm.stages.judge.settle``. Every rule is written so that a value that is not a number is refused.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ def background_changed(facts: RowFacts, settings: FilterConfig, _: Calibration) 
 
 def irrelevant(facts: RowFacts, _: FilterConfig, calibration: Calibration) -> bool:
     """The image is far from all normals: the paper's own criterion."""
-    return not facts.score >= calibration.low
+    return not calibration.low <= facts.score < math.inf
 
 
 def no_visible_defect(facts: RowFacts, settings: FilterConfig, calibration: Calibration) -> bool:

@@ -38,7 +38,7 @@ def row_seed(plan: str, row: int) -> int:
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """A NumPy generator for one purpose of one seed; the same two arguments give the same stream everywhere."""
     key = np.frombuffer(digest("stream", int(seed), purpose)[:16], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(_Key(key)))
+    return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # the stubs know one class only
 
 
 class _Key(ISeedSequence):

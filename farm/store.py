@@ -114,9 +114,9 @@ class Store:
                 file.flush()
                 os.fsync(file.fileno())
             yield beside, path
-        except FileExistsError:
-            raise
         except OSError as error:
+            if isinstance(error, FileExistsError) and path.parent.is_dir():
+                raise  # an answer for ``create``
             raise StoreError(
                 f"{path}: cannot be written ({error.strerror or error}); what was there before is whole. "
                 "Free some space or mend the rights, then run the same command again: it goes on from here"

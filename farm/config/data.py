@@ -4,22 +4,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from farm.config.base import Frozen, Positive, Share
+from farm.config.base import Frozen, Positive, Share, Text
 
 
 class DataConfig(Frozen):
     """Where the photographs are. ``root`` is the folder of one category (MVTec AD layout) or of plain folders."""
 
     kind: Literal["textile", "mvtec", "folder"]
-    root: str | None = None
-    category: str = Field(min_length=1)
+    root: Text | None = None
+    category: Text
     defects: tuple[str, ...] | None = None  # defect folders to use; None = all
     mask_folder: str = "ground_truth"
     few_shot: str = "few_shot.txt"  # a list file in root, "third" (first floor(n/3) of each type) or "none"
     max_train: Positive | None = None  # evenly spaced subset of the sorted normals
     max_test: Positive | None = None  # the same for each class of the test photographs
     max_bad_fraction: Share = 0.02  # unreadable photographs that are tolerated, each recorded with its reason
-    max_megapixels: Annotated[float, Field(gt=0)] = 50.0  # larger pictures are refused before they are decoded
+    max_megapixels: Annotated[float, Field(gt=0, le=178)] = 50.0  # larger ones are refused before they are decoded
 
     @model_validator(mode="after")
     def _root_given(self) -> "DataConfig":
@@ -32,13 +32,13 @@ class DefectPrompt(Frozen):
     """One defect to make: its name in rows and reports, and the text that asks for it."""
 
     name: str = Field(min_length=1, pattern=r"^[a-z0-9_]+$")
-    prompt: str = Field(min_length=1)
+    prompt: Text
 
 
 class Prompts(Frozen):
     """The texts of one category: what the background is, and the defects to make on it."""
 
-    normal: str = Field(min_length=1)
+    normal: Text
     defects: tuple[DefectPrompt, ...]
 
     @model_validator(mode="after")

@@ -10,12 +10,22 @@ from farm.config.base import Frozen
 class EmbedConfig(Frozen):
     """The image embedder of the filter; ``model`` and ``pretrained`` are open_clip's names or local paths.
 
-    The model "embedded" is the small CLIP of ``farm.mini``, which has its own weights.
+    The model "embedded" is the small CLIP of ``farm.mini``, which has its own weights. The kind "pixels" has none: it
+    is for dry runs and for machines without torch.
     """
 
-    kind: Literal["efficientnet_lite0", "open_clip"] = "efficientnet_lite0"
+    kind: Literal["efficientnet_lite0", "open_clip", "pixels"] = "efficientnet_lite0"
     model: str | None = None
     pretrained: str | None = None
+
+    @model_validator(mode="after")
+    def _pixels_have_no_weights(self) -> "EmbedConfig":
+        if self.kind == "pixels" and (self.model, self.pretrained) != (None, None):
+            raise ValueError(
+                f"kind 'pixels' has no weights; found model {self.model!r} and pretrained {self.pretrained!r}, "
+                "leave them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _open_clip_named(self) -> "EmbedConfig":

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from farm.config.base import Frozen, Positive, Share
+from farm.config.base import Frozen, Positive, Share, Text
 from farm.config.embed import EmbedConfig
 from farm.config.loop import LoopConfig, Rate, Weight
 
@@ -31,7 +31,7 @@ class MethodBase(Frozen):
     makes: ClassVar[Literal["defect", "normal"]] = "defect"  # what its images are
 
     name: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")  # None = its kind
-    share: Annotated[float, Field(gt=0)] = 1.0
+    share: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
     sources: Positive | None = None  # use this many of the normals, evenly spaced; None = all
     masks: Masks = Masks()
 
@@ -53,6 +53,15 @@ class RulesConfig(MethodBase):
         if not self.recipes or len(set(self.recipes)) != len(self.recipes):
             raise ValueError(f"at least one recipe, each once; found {list(self.recipes)}")
         return self
+
+
+class NullConfig(MethodBase):
+    """A dry run of the farm: a patch of the target mask is changed, and nothing is computed."""
+
+    kind: Literal["null"] = "null"
+
+    composite: ClassVar[bool] = True  # nothing outside the mask is touched, ...
+    dilate_px: ClassVar[int] = 0  # ... not by a pixel
 
 
 Flip = Literal["horizontal", "vertical", "quarter_turns"]
@@ -172,7 +181,7 @@ class TranslateConfig(MethodBase):
     guidance: Annotated[float, Field(ge=0)] = 7.5  # by text
     image_guidance: Annotated[float, Field(ge=0)] = 1.5  # instruct only
     material: Material | None = None  # take prompts from the table of this material; None = the run's own
-    object_name: str | None = Field(default=None, min_length=1)  # in those prompts, e.g. "a nut"; None = the table's
+    object_name: Text | None = None  # in those prompts, e.g. "a nut"; None = the table's
     align_px: Annotated[float, Field(ge=0)] = 4.0  # refuse an image that moved by more
     min_area: Share = 0.0003  # of a component of the differenced mask
     composite: bool = True
@@ -209,8 +218,8 @@ class DualConfig(MethodBase):
 
     kind: Literal["dual"] = "dual"
     defect: str | None = None  # None = the run's only one; "each" = an arm for each
-    whole_prompt: str = Field(default="a vfx with sks", min_length=1)
-    part_prompt: str = Field(default="sks", min_length=1)
+    whole_prompt: Text = "a vfx with sks"
+    part_prompt: Text = "sks"
     steps: Positive = 50
     guidance: Annotated[float, Field(ge=0)] = 2.5
     start: Literal["marginal", "noise"] = "marginal"  # "noise": pure noise, whose mean decides colours (as published)
@@ -245,7 +254,7 @@ class VariationalConfig(MethodBase):
 
     makes: ClassVar[Literal["defect", "normal"]] = "normal"
     kind: Literal["variational"] = "variational"
-    keyword: str | None = Field(default=None, min_length=1)  # None = the category's name
+    keyword: Text | None = None  # None = the category's name
     iterations: Annotated[int, Field(ge=0)] = 200
     candidates: Annotated[int, Field(ge=2)] = 8  # latents of one row that are led together; the best is its image
     cutouts: Positive = 32  # of each candidate, in each iteration
@@ -278,6 +287,6 @@ class VariationalConfig(MethodBase):
 
 
 MethodConfig = Annotated[
-    RulesConfig | BackgroundAwareConfig | AdaBldmConfig | TranslateConfig | DualConfig | VariationalConfig,
+    RulesConfig | BackgroundAwareConfig | AdaBldmConfig | TranslateConfig | DualConfig | VariationalConfig | NullConfig,
     Field(discriminator="kind"),
 ]

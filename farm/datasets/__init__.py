@@ -26,18 +26,23 @@ __all__ = [
 
 
 def load_photos(config: DataConfig) -> PhotoSet:
-    """The photographs that ``config`` names, split, each checked by its header and hashed.
+    """The photographs that ``config`` names, split, each decoded once and hashed.
 
-    Raises ``DataError`` for a folder that is missing or laid out otherwise, a defect or few-shot list that is not
-    there, too many bad files (the first 20 with reasons), or a picture in two splits.
+    Raises ``DataError`` for a folder that is missing, cannot be read or is laid out otherwise, a defect or few-shot
+    list that is not there, too many bad files (the first 20 with reasons), or a picture in two splits.
     """
-    match config.kind:
-        case "mvtec":
-            return mvtec.load(config)
-        case "folder":
-            return folder.load(config)
-        case "textile":
-            return textile.load(config)
+    try:
+        match config.kind:
+            case "mvtec":
+                return mvtec.load(config)
+            case "folder":
+                return folder.load(config)
+            case "textile":
+                return textile.load(config)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or config.root}: cannot be read ({error.strerror}); mend its permissions"
+        ) from error
 
 
 def read_photo(photo: Photo, size_px: int, max_megapixels: float = 50.0) -> Pixels:
@@ -45,6 +50,8 @@ def read_photo(photo: Photo, size_px: int, max_megapixels: float = 50.0) -> Pixe
     data = _unchanged(photo.path, photo.sha256, max_megapixels)
     image = decode_image(data, photo.path, max_megapixels)
     height, width = (side - textile.border_px(photo) for side in image.shape[:2])
+    if not (height and width):
+        raise DataError(f"{photo.path}: nothing is left of it without its white line; remove it")
     return resize_image(image[:height, :width], size_px)
 
 

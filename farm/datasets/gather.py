@@ -1,9 +1,12 @@
-"""What a layout found → a ``PhotoSet``: capped, each file checked by its header, bad ones refused with a reason.
+"""What a layout found → a ``PhotoSet``: capped, each file decoded once, bad ones refused with a reason.
 
 All that differs between layouts is where things lie; what a good photograph and a good mask are is told here alone.
 """
 
 import hashlib
+import os
+import stat
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +14,15 @@ from typing import Any, Literal
 
 from farm.config import DataConfig
 from farm.datasets.photo import SHOWN, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto, photo_id
-from farm.datasets.tree import evenly, is_inside
+from farm.datasets.tree import evenly, is_inside, is_text, shown
 from farm.errors import DataError
-from farm.images import decode_mask, image_size
+from farm.images import check_image, decode_mask, image_size
 
 Split = Literal["train", "shots", "test"]
 
 BYTES_PER_PIXEL, BYTES_BESIDE = 8, 1_000_000  # 16-bit RGBA uncompressed, and room for metadata
+LIST_BYTES = 16_000_000  # of a list of few-shot photographs
+LINE = 400  # characters of a user's list that a message repeats
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def gather(
         try:
             photos[item.split].append(_checked(item, config, root))
         except DataError as error:
-            bad.append(RefusedPhoto(str(item.path), str(error)))
+            bad.append(RefusedPhoto(shown(item.path), str(error)))
     _hold_bad(bad, total, config, root)
     if not photos["train"]:
         raise DataError(f"{root}: no normal photograph to learn from; put defect-free pictures there")
@@ -97,22 +102,42 @@ def _listed(found: Sequence[Found], config: DataConfig, root: Path) -> tuple[set
             f"{where}: the list of few-shot photographs is not there; write one (a path below {root} a line), or set "
             "data.few_shot to 'third' (the first third of each defect) or 'none'"
         )
-    lines = [line.strip() for line in where.read_text(encoding="utf-8", errors="replace").splitlines()]
-    entries = [line for line in dict.fromkeys(lines) if line and not line.startswith("#")]
+    entries = _entries(where)
     refused = [
-        RefusedPhoto(entry, f"{where.name}: {entry}: leaves {root}; name photographs below it")
+        RefusedPhoto(entry[:LINE], f"{where.name}: {entry[:LINE]}: leaves {root}; name photographs below it")
         for entry in entries
-        if Path(entry).is_absolute() or not is_inside(root / entry, root)
+        if _leaves(entry, root)
     ]
-    inside = {Path(entry).as_posix() for entry in entries} - {Path(bad.path).as_posix() for bad in refused}
+    inside = {Path(entry).as_posix() for entry in entries if not _leaves(entry, root)}
     defects = {item.relative for item in found if item.defect is not None}
+    inside = _as_on_disk(inside, defects)
     wrong = sorted(entry for entry in inside - defects if not _left_out(root / entry, found, config))
     if wrong:
+        lines = shown(", ".join(wrong[:SHOWN])[:LINE])
         raise DataError(
-            f"{where}: {len(wrong)} line(s) name no photograph of a defect: {', '.join(wrong[:SHOWN])}. Each line is "
+            f"{where}: {len(wrong)} line(s) name no photograph of a defect: {lines}. Each line is "
             f"a path below {root}, e.g. {min(defects, default='test/scratch/000.png')}"
         )
     return inside & defects, refused
+
+
+def _entries(where: Path) -> list[str]:
+    """The paths that a list file names, each once; UTF-8 with or without a byte order mark, any ends of lines."""
+    data = _regular(where, str(where), LIST_BYTES + 1)
+    if len(data) > LIST_BYTES:
+        raise DataError(f"{where}: is larger than {LIST_BYTES / 1e6:.0f} MB; a list has one path a line")
+    lines = [line.strip() for line in data.decode("utf-8-sig", errors="replace").splitlines()]
+    return [line for line in dict.fromkeys(lines) if line and not line.startswith("#")]
+
+
+def _leaves(entry: str, root: Path) -> bool:
+    return Path(entry).is_absolute() or not is_inside(root / entry, root)
+
+
+def _as_on_disk(entries: set[str], names: set[str]) -> set[str]:
+    """``entries`` spelled as the disk spells them: an accent is one sign or two, and editors and disks differ in it."""
+    composed = {unicodedata.normalize("NFC", name): name for name in sorted(names)}
+    return {entry if entry in names else composed.get(unicodedata.normalize("NFC", entry), entry) for entry in entries}
 
 
 def _left_out(path: Path, found: Sequence[Found], config: DataConfig) -> bool:
@@ -134,8 +159,10 @@ def _capped(found: Sequence[Found], config: DataConfig) -> list[Found]:
 
 def _checked(item: Found, config: DataConfig, root: Path) -> dict[str, Any]:
     """The fields of the photograph; ``DataError`` with the reason if it or its mask cannot be used."""
+    if not is_text(item.path):
+        raise DataError(f"{shown(item.relative)}: the name is not Unicode text (UTF-8); rename the file or its folder")
     data = read_bytes(item.path, root, config.max_megapixels)
-    size = image_size(data, item.relative, config.max_megapixels)
+    size = check_image(data, item.relative, config.max_megapixels)
     mask_sha256 = "" if item.mask is None else _check_mask(item.mask, size, config, root)
     return {
         "photo_id": photo_id(config.category, item.relative),
@@ -174,13 +201,13 @@ def read_bytes(path: Path, root: Path | None, max_megapixels: float) -> bytes:
     where = str(path) if root is None else path.relative_to(root).as_posix()
     if root is not None and not is_inside(path, root):
         raise DataError(f"{where}: is a link that leaves {root}; copy the file instead")
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is missing or not a regular file"
-        raise DataError(f"{where}: {what}; pictures lie directly in the folder of their class")
     limit = int(max_megapixels * 1e6 * BYTES_PER_PIXEL) + BYTES_BESIDE
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        data = _regular(path, where, limit + 1)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{where}: is missing or not a regular file; pictures lie directly in the folder of their class"
+        ) from error
     except OSError as error:
         raise DataError(f"{where}: cannot be read ({error.strerror}); mend its permissions") from error
     if len(data) > limit:
@@ -189,6 +216,20 @@ def read_bytes(path: Path, root: Path | None, max_megapixels: float) -> bytes:
             "Make the picture smaller or raise data.max_megapixels"
         )
     return data
+
+
+def _regular(path: Path, where: str, most: int) -> bytes:
+    """The first ``most`` bytes of a regular file; ``DataError`` for a folder, a pipe or a device, and never a wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is missing or not a regular file"
+            raise DataError(f"{where}: {what}; pictures lie directly in the folder of their class")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(min(most, found.st_size + 1))
+    finally:
+        os.close(descriptor)
 
 
 def _hold_bad(bad: Sequence[RefusedPhoto], total: int, config: DataConfig, root: Path) -> None:

@@ -1,5 +1,6 @@
 """Folders of photographs: what lies in them, in what order, and under which licence. Nothing leaves the root."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,16 @@ def is_inside(path: Path, root: Path) -> bool:
         return path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError, ValueError):  # a name too long, links in a ring, a zero byte
         return False
+
+
+def is_text(path: Path | str) -> bool:
+    """Whether the name is Unicode text, so that it can be written into a table or a page; a disk takes any bytes."""
+    return not any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(path))
+
+
+def shown(path: Path | str) -> str:
+    """The name as text that can be printed and stored, whatever bytes the disk has for it."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def photos_in(folder: Path) -> list[Path]:
@@ -72,8 +83,8 @@ def read_licence(root: Path) -> str:
 
 
 def _lines(path: Path, root: Path) -> list[str]:
-    """The lines with text of the file's beginning; none for a folder, or a link that leaves the root."""
-    if not path.is_file() or not is_inside(path, root):
+    """The lines with text of the file's beginning; none for a folder, a link that leaves the root or a locked file."""
+    if not path.is_file() or not is_inside(path, root) or not os.access(path, os.R_OK):
         return []
     with path.open(encoding="utf-8", errors="replace") as file:
         return [line.strip() for line in file.read(READ_CHARACTERS).splitlines() if line.strip()]

@@ -24,10 +24,18 @@ def to_unit(pixels: Pixels) -> Tensor:
 
 
 def to_pixels(unit: Tensor) -> Pixels:
-    """Float (B, 3, H, W), cut to [-1, 1] -> uint8 (B, H, W, 3), rounded; what is not finite becomes a number."""
+    """Float (B, 3, H, W), cut to [-1, 1] -> uint8 (B, H, W, 3), rounded.
+
+    NaN becomes mid-grey, which no one can tell from a picture: ask ``finite_rows`` first, and fail the row.
+    """
     scaled = (torch.nan_to_num(unit.float()).clamp(-1, 1) + 1) * 127.5
     pixels: Pixels = scaled.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return pixels
+
+
+def finite_rows(*tensors: Tensor) -> Tensor:
+    """(B,) bool: whether every value of the row is finite in each of ``tensors``, (B, ...) of any shapes."""
+    return torch.stack([torch.isfinite(x).flatten(1).all(1) for x in tensors]).all(0)
 
 
 def encode(vae: Any, unit: Tensor) -> Tensor:

@@ -33,8 +33,12 @@ class Embedder(Protocol):
 def load_embedder(config: EmbedConfig, compute: ComputeConfig) -> Embedder:
     """The embedder that ``config`` names, on ``compute.device``. Sets torch's thread count of this process.
 
-    Raises ``WeightsError`` if its weights are missing, unsafe or do not fit.
+    "pixels" imports no torch. Raises ``WeightsError`` if its weights are missing, unsafe or do not fit.
     """
+    if config.kind == "pixels":
+        from farm.embedders.pixels import MeanPixels
+
+        return MeanPixels()
     import torch
 
     torch.set_num_threads(compute.threads)

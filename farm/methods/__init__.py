@@ -14,6 +14,7 @@ METHODS: dict[str, str] = {
     "translate": "farm.methods.translate:Translate",
     "dual": "farm.methods.dual:Dual",
     "variational": "farm.methods.variational:Variational",
+    "null": "farm.methods.null:Null",
 }
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from farm.config import AdaBldmConfig, Run
 from farm.diffusion.adapt import adapt_and_decode
 from farm.diffusion.backbone import Backbone, load_backbone
-from farm.diffusion.latents import decode, encode, latent_mask, row_noise, to_pixels, to_unit
+from farm.diffusion.latents import decode, encode, finite_rows, latent_mask, row_noise, to_pixels, to_unit
 from farm.diffusion.schedule import Level
 from farm.diffusion.text import Text
 from farm.errors import ConfigError, WeightsError
@@ -96,16 +96,14 @@ class AdaBldm:
     def __call__(self, request: Request) -> Made:
         """Make all B rows. Outside the dilated mask the bytes are the source's where ``composite`` is set."""
         made, evaluations = self.latents(request)
-        finite = torch.isfinite(made).flatten(1).all(1)
+        finite = finite_rows(made)
         made = torch.where(finite[:, None, None, None], made, torch.zeros_like(made))
         x_ok = to_unit(request.source).to(made)
         mask = torch.from_numpy(request.mask > 0).to(made.device)
         images, _ = adapt_and_decode(self.backbone.vae, made, x_ok, mask, self.config.adapt)
-        plain, reconstructions = (
-            to_pixels(self.backbone.decode(z)) for z in (made, self.backbone.encode(request.source))
-        )
-        finite = finite & torch.isfinite(images).flatten(1).all(1)
-        pictures = zip(to_pixels(images), plain, reconstructions, strict=True)
+        plain, kept = (self.backbone.decode(z) for z in (made, self.backbone.encode(request.source)))
+        finite = finite & finite_rows(images, plain, kept)
+        pictures = zip(to_pixels(images), to_pixels(plain), to_pixels(kept), strict=True)
         rows = [
             self._finish(*picture, source, mask, good)
             for picture, source, mask, good in zip(pictures, request.source, request.mask, finite.tolist(), strict=True)

@@ -23,7 +23,7 @@ from farm.config import BackgroundAwareConfig, Run
 from farm.diffusion import regional
 from farm.diffusion.attention import mask_pyramid
 from farm.diffusion.backbone import Backbone, load_backbone
-from farm.diffusion.latents import blend, latent_mask, row_noise, to_pixels
+from farm.diffusion.latents import blend, finite_rows, latent_mask, row_noise, to_pixels
 from farm.diffusion.schedule import Level
 from farm.diffusion.text import Text
 from farm.fitting.adapters import adapter_url, is_fitted, read_adapter
@@ -106,12 +106,17 @@ class BackgroundAware:
         """Make all B rows. Outside the dilated mask the bytes are the source's where ``composite`` is set."""
         latents = self.latents(request)
         images = self.backbone.decode(latents.made)
-        finite = _finite(latents.made) & _finite(latents.reconstruction) & _finite(images)
-        reconstructions = to_pixels(self.backbone.decode(latents.reconstruction))
+        reconstructions = self.backbone.decode(latents.reconstruction)
+        finite = finite_rows(latents.made, latents.reconstruction, images, reconstructions)
         rows = [
             self._finish(image, reconstruction, source, mask, good)
             for image, reconstruction, source, mask, good in zip(
-                to_pixels(images), reconstructions, request.source, request.mask, finite.tolist(), strict=True
+                to_pixels(images),
+                to_pixels(reconstructions),
+                request.source,
+                request.mask,
+                finite.tolist(),
+                strict=True,
             )
         ]
         image, label, error, objection, message = zip(*rows, strict=True)
@@ -176,8 +181,3 @@ class BackgroundAware:
         error = refine.background_error(image, source, refine.dilate(mask, radius))
         kept = refine.composite(image, source, mask, radius) if self.config.composite else image
         return kept, label, error, "" if seen else NO_DEFECT, ""
-
-
-def _finite(x: Tensor) -> Tensor:
-    """(B,): whether all of a row is finite."""
-    return torch.isfinite(x).flatten(1).all(1)

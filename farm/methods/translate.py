@@ -8,13 +8,12 @@ share, cancels. With ``composite`` only the label, feathered, comes from the ima
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from farm.config import Run, TranslateConfig
 from farm.diffusion.backbone import Backbone, load_backbone
 from farm.diffusion.ddim import sample
-from farm.diffusion.latents import latent_mask, row_noise, to_pixels
+from farm.diffusion.latents import finite_rows, latent_mask, row_noise, to_pixels
 from farm.errors import WeightsError
 from farm.foreground import foreground
 from farm.methods import refine, translate_engines
@@ -48,9 +47,9 @@ class Translate:
         """Make all B rows. Outside the dilated label (``inpaint``: target) the bytes are the source's, if composed."""
         z0 = self.backbone.encode(request.source)
         made, evaluations = self.latents(request, z0)
-        decoded = self.backbone.decode(made)
-        finite = (_finite(z0) & _finite(made) & _finite(decoded)).tolist()
-        images, references = to_pixels(decoded), to_pixels(self.backbone.decode(z0))
+        decoded, plain = self.backbone.decode(made), self.backbone.decode(z0)
+        finite = finite_rows(z0, made, decoded, plain).tolist()
+        images, references = to_pixels(decoded), to_pixels(plain)
         if self._differencing is None:
             rows = [
                 self._inside(*row) if good else _not_finite(row[2])
@@ -125,8 +124,3 @@ def _check_fit(config: TranslateConfig, model: str, instruct: bool) -> None:
 def _not_finite(source: Pixels) -> Finished:
     nothing = np.zeros(source.shape[:2], np.uint8)
     return source, nothing, 0.0, "", "latents or pixels are not finite; try compute.dtype float32"
-
-
-def _finite(x: Tensor) -> Tensor:
-    """(B,): whether all of a row is finite."""
-    return torch.isfinite(x).flatten(1).all(1)

@@ -21,6 +21,7 @@ from farm.methods import Made, Method, Request, build_method
 from farm.plan import Plan
 from farm.rows import FAILED, MADE, POISONED, Batch
 from farm.stages.hands import Free, Hands
+from farm.stages.made import bad_rows, check_made
 from farm.stages.memory import BatchSize, DeviceLostError, is_device_lost, is_out_of_memory, relieve
 from farm.stages.sources import Sources
 
@@ -104,24 +105,31 @@ class Generate:
                         self._make_batch(name, [row])
             else:
                 size.worked()
-                for index, row in enumerate(part):
-                    _take(row, made, index, name)
+                for index, (row, wrong) in enumerate(zip(part, bad_rows(made), strict=False)):
+                    if wrong:
+                        _fail(row, name, DataError(wrong))
+                    else:
+                        _take(row, made, index, name)
             waiting = waiting[len(part) :]
 
     def _call(self, method: Method, rows: list[Row], size: int) -> Made:
         padded = [*rows, *[rows[-1]] * (size - len(rows))]
         trajectory = np.stack([row["trajectory"] for row in padded]) if method.needs_trajectory else None
-        return method(
-            Request(
-                source=np.stack([row["source"] for row in padded]),
-                mask=np.stack([row["mask"] for row in padded]),
-                seed=np.asarray([row["seed"] for row in padded], dtype=np.int64),
-                recipe=_strings(padded, "recipe"),
-                prompt=_strings(padded, "prompt"),
-                normal_prompt=_strings(padded, "normal_prompt"),
-                trajectory=trajectory,
-            )
+        request = Request(
+            source=np.stack([row["source"] for row in padded]),
+            mask=np.stack([row["mask"] for row in padded]),
+            seed=np.asarray([row["seed"] for row in padded], dtype=np.int64),
+            recipe=_strings(padded, "recipe"),
+            prompt=_strings(padded, "prompt"),
+            normal_prompt=_strings(padded, "normal_prompt"),
+            trajectory=trajectory,
         )
+        made = method(request)
+        try:
+            check_made(made, request)
+        except DataError as error:
+            raise TypeError(str(error)) from error  # a defect of the method: it costs its rows, not the run
+        return made
 
     def _method(self, name: str) -> Method:
         if name not in self._methods:
