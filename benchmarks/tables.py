@@ -88,6 +88,8 @@ TABLES = {
     "methods_magnetic_tile": partial(
         measured, "methods_magnetic_tile", partial(methods_tables.methods, "magnetic_tile")
     ),
+    "adapt": partial(measured, "adapt", methods_tables.adaptation),
+    "variational": partial(measured, "variational", methods_tables.variational),
     "real": lambda: stages("bsdata", "magnetic_tile"),
     "demo": lambda: stages("demo"),
 }
