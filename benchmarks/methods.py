@@ -53,7 +53,7 @@ from farm.verify import verify
 
 NAMES = ("bsdata", "magnetic_tile")
 KINDS = ("methods", "dual")  # configs/<name>_<kind>.yaml
-COUNTS = ("planned", "kept", "refused", "failed")
+COUNTS = ("planned", "kept", "refused", "failed", "poisoned")
 CROP_PX = 48  # of images of 128
 COLUMNS = (
     *("row", "sample_id", "source_id", "method", "recipe", "defect", "evaluations", "background_error"),

@@ -51,8 +51,10 @@ def methods(name: str, told: Told) -> str:
         for key, one in figures.items()
         if key.startswith("seconds.fit ")
     ]
-    rows = {count: int(figures[f"rows.{count}"]["value"]) for count in ("planned", "kept", "refused", "failed")}
-    told_rows = f"{rows['planned']} planned = {rows['kept']} kept + {rows['refused']} refused + {rows['failed']} failed"
+    planned, *parts = (
+        f"{int(one['value'])} {key.removeprefix('rows.')}" for key, one in figures.items() if key.startswith("rows.")
+    )
+    told_rows = f"{planned} = {' + '.join(parts)}"
     machine = f"{told['machine']['cpu']}, {told['machine']['cpus']} cores, one seed"
     lines += [
         "",

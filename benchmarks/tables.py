@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ("docs/results.md", "docs/methods.md", "README.md", "farm/mini/weights/MODEL_CARD.md")
 MARK = re.compile(r"(<!-- table:([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-COUNTS = ("planned", "kept", "refused", "failed")
+COUNTS = ("planned", "kept", "refused", "failed", "poisoned")
 METRICS = {
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
@@ -101,7 +101,9 @@ def render(text: str) -> str:
 
 
 def _accounts(figures: dict[str, Any]) -> str:
-    planned, *parts = (f"{int(figures[f'rows.{name}']['value'])} {name}" for name in COUNTS)
+    planned, *parts = (
+        f"{int(figures[f'rows.{name}']['value'])} {name}" for name in COUNTS if f"rows.{name}" in figures
+    )
     return f"{planned} = {' + '.join(parts)}"
 
 
