@@ -13,9 +13,7 @@ Only the formats of ``FORMATS`` are read: no interpreter (PostScript) is ever st
 """
 
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,10 +29,6 @@ Opened = Image.Image
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # modes of which every value has a colour
 MASK_THRESHOLD = 127
-PNG_LEVEL = 1
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {"L": 0, "RGB": 2}  # of a PNG header
-_ONE_CHUNK_BYTES = 48 * 1024  # pixels of this size are one chunk however badly they compress: Pillow's hold 64 KiB
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -67,18 +61,12 @@ def check_image(data: bytes, where: str, max_megapixels: float = 50.0) -> tuple[
 
 def decode_image(data: bytes, where: str, max_megapixels: float = 50.0) -> Pixels:
     """uint8 (H, W, 3) sRGB of the file ``data`` that came from ``where``. Raises ``DataError`` naming it."""
-    small = _decoded_small(data, max_megapixels)
-    if small is not None and small.mode == "RGB":
-        return np.array(small)
     with _decoded(data, where, max_megapixels) as picture:
         return np.array(_rgb(picture, (255, 255, 255)))
 
 
 def decode_mask(data: bytes, where: str, max_megapixels: float = 50.0) -> Pixels:
     """uint8 (H, W) in {0, 1}: 1 where the file is brighter than 127. Raises ``DataError`` naming ``where``."""
-    small = _decoded_small(data, max_megapixels)
-    if small is not None and small.mode == "L":
-        return (np.asarray(small) > MASK_THRESHOLD).astype(np.uint8)
     with _decoded(data, where, max_megapixels) as picture:
         grey = np.asarray(_rgb(picture, (0, 0, 0)).convert("L"))
         return (grey > MASK_THRESHOLD).astype(np.uint8)
@@ -86,11 +74,8 @@ def decode_mask(data: bytes, where: str, max_megapixels: float = 50.0) -> Pixels
 
 def encode_png(pixels: Pixels) -> bytes:
     """``pixels``, uint8 (H, W, 3) or (H, W), as PNG; equal pixels give equal bytes. Quick rather than small."""
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    if pixels.nbytes <= _ONE_CHUNK_BYTES and picture.mode in _COLOUR_TYPES:
-        return _small_png(picture)
     file = io.BytesIO()
-    picture.save(file, format="PNG", compress_level=PNG_LEVEL)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG", compress_level=1)
     return file.getvalue()
 
 
@@ -121,37 +106,6 @@ def resize_mask(mask: Pixels, size_px: int) -> Pixels:
     if mask.any() and not small.any():
         small = share >= share.max()
     return small.astype(np.uint8)
-
-
-def _small_png(picture: Opened) -> bytes:
-    """The bytes that ``picture.save`` would write for a picture of one chunk, without what it costs around them."""
-    stream = picture.tobytes("zip", (picture.mode, False, PNG_LEVEL, -1, b""))
-    header = struct.pack(">IIBBBBB", picture.width, picture.height, 8, _COLOUR_TYPES[picture.mode], 0, 0, 0)
-    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", stream) + _chunk(b"IEND", b"")
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def _decoded_small(data: bytes, max_megapixels: float) -> Opened | None:
-    """The picture of bytes that are whole and laid out as ``_small_png`` does; None for all others, damaged ones too.
-
-    The farm reads its own pictures far more often than any other; a general decoder spends most of its time on asking.
-    """
-    if data[:16] != _SIGNATURE + b"\0\0\0\x0dIHDR" or data[37:41] != b"IDAT":
-        return None
-    width, height, *kind = struct.unpack(">IIBBBBB", data[16:29])
-    stream = data[41:-16]
-    mode = {(8, number, 0, 0, 0): mode for mode, number in _COLOUR_TYPES.items()}.get(tuple(kind))
-    if mode is None or not 0 < width * height <= min(_ONE_CHUNK_BYTES / 3, max_megapixels * 1e6):
-        return None
-    if data != _SIGNATURE + _chunk(b"IHDR", data[16:29]) + _chunk(b"IDAT", stream) + _chunk(b"IEND", b""):
-        return None
-    try:
-        return Image.frombytes(mode, (width, height), stream, "zip", mode)
-    except (ValueError, OSError):
-        return None
 
 
 @contextmanager

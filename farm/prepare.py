@@ -12,6 +12,7 @@ from farm.diffusion.weights import fingerprint as model_fingerprint
 from farm.errors import RunError
 from farm.fitting.adapters import adapter_sums, hold_adapters
 from farm.ids import fingerprint
+from farm.lease import read_lease
 from farm.plan import Plan, plan_fingerprint
 from farm.run_folder import RunFolder
 from farm.source_index import read_index, write_index
@@ -80,6 +81,8 @@ def _check(folder: RunFolder, run: Run, prints: dict[str, str]) -> None:
         if folder.done_shards():
             hold_adapters(folder.store.root, settled_adapters(before), settled_adapters(prints))
         return
+    if not folder.done_shards() and read_lease(folder.store) is None:
+        return  # fitted at most: nothing in it hangs on the plan yet
     lines = list(_differences(_decisive(old["config"]), _decisive(run.model_dump(mode="json")), ""))
     for name, what in (("photos", "the photographs in data.root"), ("model", "the weights of model.path")):
         if before[name] != prints[name]:
