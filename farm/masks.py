@@ -9,6 +9,7 @@ A draw that does not fit is drawn again, ``TRIES`` times at most; then the last 
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -79,16 +80,15 @@ def perlin(rng: np.random.Generator, size_px: int) -> Pixels:
 def perlin_noise(rng: np.random.Generator, size_px: int, rows: int, columns: int) -> npt.NDArray[np.float32]:
     """float32 (size_px, size_px) gradient noise of ``rows`` x ``columns`` cells, times sqrt(2): about -1 to 1."""
     angle = rng.uniform(0, 2 * np.pi, (rows + 1, columns + 1)).astype(np.float32)
-    row, v = _cells(size_px, rows)
-    column, u = _cells(size_px, columns)
-    v, u = v[:, None], u[None, :]
-    slope_y, slope_x = np.sin(angle), np.cos(angle)
+    row, v, fade_v = _cells(size_px, rows)
+    column, u, fade_u = _cells(size_px, columns)
+    v, fade_v = v[:, None], fade_v[:, None]
+    slopes = np.sin(angle), np.cos(angle)
 
     def corner(down: int, right: int) -> npt.NDArray[np.float32]:
-        at = np.ix_(row + down, column + right)
-        return np.asarray(slope_y[at] * (v - down) + slope_x[at] * (u - right), np.float32)
+        slope_y, slope_x = (slope.take(column + right, 1).take(row + down, 0) for slope in slopes)
+        return np.asarray(slope_y * (v - down) + slope_x * (u - right), np.float32)
 
-    fade_v, fade_u = _fade(v), _fade(u)
     top = corner(0, 0) + fade_u * (corner(0, 1) - corner(0, 0))
     bottom = corner(1, 0) + fade_u * (corner(1, 1) - corner(1, 0))
     return np.asarray(np.float32(math.sqrt(2)) * (top + fade_v * (bottom - top)), np.float32)
@@ -153,11 +153,16 @@ def _nearest(among: Mask, distance: npt.NDArray[np.float32], count: int) -> Mask
     return mask.reshape(among.shape)
 
 
-def _cells(size_px: int, count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """For each pixel along an axis: its cell, and its place in the cell, 0 to 1."""
+@lru_cache(maxsize=64)
+def _cells(size_px: int, count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """For each pixel along an axis: its cell, its place in the cell, 0 to 1, and the fade there; all read-only."""
     place = np.arange(size_px) * count / size_px
     cell = np.minimum(place.astype(np.intp), count - 1)
-    return cell, (place - cell).astype(np.float32)
+    within = (place - cell).astype(np.float32)
+    axes = cell, within, _fade(within)
+    for axis in axes:
+        axis.flags.writeable = False
+    return axes
 
 
 def _fade(t: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

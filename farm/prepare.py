@@ -17,7 +17,7 @@ from farm.plan import Plan, plan_fingerprint
 from farm.run_folder import RunFolder
 from farm.source_index import read_index, write_index
 
-MODEL_FREE = ("rules",)
+MODEL_FREE = ("rules", "null")
 _ADAPTER = "adapter "  # before the arm's name in the fingerprints
 
 

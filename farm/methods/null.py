@@ -6,8 +6,7 @@ method: the label is where pixels really changed, and all others are the source'
 
 import numpy as np
 
-from farm.config import Run
-from farm.config.methods import NullConfig
+from farm.config import NullConfig, Run
 from farm.ids import generator
 from farm.images import Pixels
 from farm.methods.base import Made, Request

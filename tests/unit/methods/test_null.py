@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from farm.config import Masks, Run, parse
-from farm.config.methods import NullConfig
+from farm.config import Masks, NullConfig, Run, parse
 from farm.datasets import load_photos
 from farm.errors import DataError
 from farm.ids import digest, generator
