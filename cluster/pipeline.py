@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from cluster import workers
+from cluster.causes import plain
 from farm.config import PoolConfig
 
 Report = Callable[[int, dict[str, int]], None]  # (units finished, counts so far)
@@ -88,4 +89,5 @@ def judge(run: Any, url: str, shards: Sequence[int]) -> pa.Table:
 
 
 def _tables(dataset: Any) -> Iterator[pa.Table]:
-    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    with plain():
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from farm.errors import FarmError, RunError
+from cluster.causes import farm_error
+from farm.errors import RunError
 
 FRUITLESS = 3  # executions in a row that commit nothing
 
@@ -47,11 +48,9 @@ def _loss(error: Exception, where: str) -> str:
     """What was lost, in a line; raises ``error``, or the stage's own error below it, where nothing was lost."""
     import ray
 
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, FarmError):
-            raise cause from None
-        cause = getattr(cause, "cause", None) or cause.__cause__
+    raised = farm_error(error)
+    if raised is not None:
+        raise raised from None
     if getattr(error, "actor_init_failed", False):
         last = [line for line in str(error).splitlines() if line.strip()][-1]
         raise RunError(f"{where}: a worker could not begin: {last.strip()}") from error

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 
 from cluster import pipeline
+from cluster.causes import plain
 from farm.config import Run
 from farm.parts import to_batch, to_table
 from farm.rows import VERDICT, VERDICTS, Batch
@@ -20,7 +21,8 @@ def settle(run: Run, url: str, shards: Sequence[int]) -> dict[str, int]:
     import ray
 
     tentative = to_batch(pipeline.judge(run, url, shards))
-    counts: dict[str, int] = ray.get(ray.remote(num_cpus=1)(settle_run).remote(url, tentative))
+    with plain():
+        counts: dict[str, int] = ray.get(ray.remote(num_cpus=1)(settle_run).remote(url, tentative))
     return counts
 
 

@@ -11,8 +11,10 @@ from cluster.flow import Flow
 from cluster.progress import Silent
 from farm import attempts
 from farm.config import Run
+from farm.errors import RunError
 from farm.lease import Lease, read_lease
 from farm.parts import to_batch
+from farm.repair import repair
 from farm.reproduce import reproduce
 from farm.run_folder import RunFolder
 from farm.status import read_status
@@ -77,6 +79,20 @@ def test_a_worker_that_hangs_is_replaced_and_nothing_is_lost(
     monkeypatch.setattr("cluster.pipeline.workers.Generate", GenerateHangs)
     assert generated(run_of(root, tmp_path / "run", stall_timeout_s=3)) == undisturbed
     assert (tmp_path / "run" / "hung").exists()
+
+
+def test_a_part_that_was_damaged_is_told_in_words_and_mended_by_repair(
+    root: Path, tmp_path: Path, undisturbed: dict[int, dict[str, Any]]
+) -> None:
+    run = run_of(root, tmp_path / "run")
+    flow = Flow(run, Silent())
+    flow.generate()
+    part = tmp_path / "run/candidates/shard-000001/part.parquet"
+    part.write_bytes(part.read_bytes()[:-50] + b"x" * 50)
+    with pytest.raises(RunError, match=r"shard-000001/part.parquet: its checksum is not .*verify .* --repair'"):
+        flow.judge()
+    repair(flow.folder, verify(flow.folder))
+    assert generated(run) == undisturbed
 
 
 def test_an_elastic_pool_makes_the_same_bytes(root: Path, tmp_path: Path, undisturbed: dict[int, Any]) -> None:
