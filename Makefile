@@ -39,7 +39,7 @@ lint: $(READY)
 
 unit: $(READY)
 	@echo "== unit tests (no Ray)"
-	@$(BIN)/python -m pytest tests/unit
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 2 --dist loadfile
 
 distributed: $(READY)
 	@echo "== tests on a real local Ray"

@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("kill_generate", "kill_driver", "flip_part", "cut_store")
 SEED = 13116  # its first three trials have these kinds, in this order: one; the next two; the last
-PATIENCE_S = 280
+PATIENCE_S = 840  # a minute or two on a calm machine
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_three_disturbed_runs_are_the_undisturbed_one(tmp_path: Path) -> None:
     out = tmp_path / "chaos.json"
     asked = ["--trials", "3", "--seed", str(SEED), "--only", *KINDS, "--shards", "16", "--one-calm", "--out", str(out)]
