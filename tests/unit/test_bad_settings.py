@@ -210,7 +210,9 @@ def test_a_folder_with_a_run_yaml_that_no_run_wrote_is_left_alone(kind: str, pla
 
 
 def test_a_folder_of_another_run_is_left_alone_and_each_difference_is_named(plates: Path, tmp_path: Path) -> None:
-    prepare(make_run(plates, tmp_path))
+    folder, _ = prepare(make_run(plates, tmp_path))
+    for name in ("part.parquet", "done.json"):  # a shard is committed
+        folder.store.write(f"candidates/shard-000000/{name}", b"{}")
     before = (tmp_path / "run.yaml").read_bytes()
     with pytest.raises(RunError, match=r"(?s)was made by another config.*size_px: now 32, the folder was made with 64"):
         prepare(make_run(plates, tmp_path, size_px=32))

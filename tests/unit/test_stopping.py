@@ -14,13 +14,14 @@ from farm.store import Store
 from tests.photos import make_run, make_tree
 
 DRIVER = """
-import sys, time
+import signal, sys, time
 import click
 from cluster.flow import Flow
 from cluster.progress import Silent
 from farm.config import Run
 from jobs.cli import run_command
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts with & ignore Ctrl-C
 settings = Run.model_validate_json(sys.argv.pop())
 
 @click.command()

@@ -128,6 +128,7 @@ def test_a_folder_never_mixes_images_of_two_adapters(make: Callable[..., Run], t
     fitted(run, 2)
     assert prepare(run)[0].fingerprints()["judge"] not in (judged, first["judge"])
     made = {"adapter": adapter_sums(run)["background_aware"]}
+    folder.store.write("candidates/shard-000000/part.parquet", b"")
     folder.store.write("candidates/shard-000000/done.json", json.dumps(made).encode())
     prepare(run)
     fitted(run, 3)
