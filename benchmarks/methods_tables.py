@@ -51,6 +51,7 @@ def methods(name: str, told: Told) -> str:
         for key, one in figures.items()
         if key.startswith("seconds.fit ")
     ]
+    fitted = f"Fitted in {', '.join(fits)}. " if fits else ""
     planned, *parts = (
         f"{int(one['value'])} {key.removeprefix('rows.')}" for key, one in figures.items() if key.startswith("rows.")
     )
@@ -59,7 +60,7 @@ def methods(name: str, told: Told) -> str:
     lines += [
         "",
         "± is one standard deviation of subsets of 100; both IoU are medians, with the worst and best tenth. "
-        f"Fitted in {', '.join(fits)}. {told_rows}. `{told['command']}`, commit {told['commit']}, {machine}.",
+        f"{fitted}{told_rows}. `{told['command']}`, commit {told['commit']}, {machine}.",
     ]
     return "\n".join(lines) + "\n"
 
