@@ -37,8 +37,11 @@ def _set_data_context(cluster: ClusterConfig) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.target_max_block_size = 2**31 - 1  # a shard is one block, whatever its size
+    context.raise_original_map_exception = True  # Ray's own wrapper loses the stage's error on its way to the driver
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # "progress bars disabled", each time
+    for name in ("ray.data.exceptions", "ray.data._internal.execution.streaming_executor_state"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log is raised too, and told once
 
 
 def available() -> dict[str, float]:
