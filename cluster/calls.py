@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from cluster.causes import plain
 from farm.config import PoolConfig
-from farm.errors import FarmError, ResourceError
+from farm.errors import ResourceError
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,17 @@ def run_calls(calls: Sequence[Call], cpus: float, report: Callable[[int], None] 
     check_pool("task", PoolConfig(cpus=cpus))
     task = ray.remote(num_cpus=cpus)(_run_call)
     waiting = [task.remote(call) for call in calls]
-    try:
-        while waiting:
-            done, waiting = ray.wait(waiting)
-            ray.get(done)
-            if report is not None:
-                report(len(calls) - len(waiting))
-    except ray.exceptions.RayTaskError as error:
-        for one in waiting:
-            ray.cancel(one)
-        if isinstance(error.cause, FarmError):
-            raise error.cause from None
-        raise
+    with plain():
+        try:
+            while waiting:
+                done, waiting = ray.wait(waiting)
+                ray.get(done)
+                if report is not None:
+                    report(len(calls) - len(waiting))
+        except ray.exceptions.RayTaskError:
+            for one in waiting:
+                ray.cancel(one)
+            raise
 
 
 def check_pool(name: str, pool: PoolConfig) -> None:

@@ -1,4 +1,4 @@
-"""What a stage raised, below what Ray and Ray Data put around it on its way to the driver."""
+"""What a stage raised, below what Ray, Ray Data and Ray Train put around it on its way to the driver."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,14 +6,23 @@ from contextlib import contextmanager
 from farm.errors import FarmError
 
 
+def below(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and what is under it, down to what was raised first; of several trainers, the first that failed."""
+    inner: BaseException | None = error
+    while inner is not None:
+        yield inner
+        inner = _under(inner)
+
+
+def _under(error: BaseException) -> BaseException | None:
+    failed = list(getattr(error, "worker_failures", {}).values())  # Ray Train's, by rank
+    inner: BaseException | None = failed[0] if failed else getattr(error, "cause", None)
+    return inner or getattr(error, "_base_exc", None) or error.__cause__
+
+
 def farm_error(error: BaseException) -> FarmError | None:
     """The ``FarmError`` at or below ``error``; None where there is none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, FarmError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return None
+    return next((inner for inner in below(error) if isinstance(inner, FarmError)), None)
 
 
 @contextmanager

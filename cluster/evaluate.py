@@ -6,6 +6,7 @@ stage's task too. Maps stay in the object store; one more task puts them togethe
 
 from typing import Any
 
+from cluster.causes import plain
 from farm.config import Run
 from farm.detector.two_stage import Stage
 from farm.evaluate import Scored, read_evaluation, score_share, write_evaluation
@@ -30,10 +31,8 @@ def evaluate_stage(run: Run, folder: RunFolder, stage: Stage) -> dict[str, Any]:
     settings = (run.model_dump_json(), folder.store.root, stage)
     parts = [score.remote(*settings, rank, pool.actors) for rank in range(pool.actors)]
     write = ray.remote(num_cpus=pool.cpus)(_write)
-    try:
+    with plain():
         metrics: dict[str, Any] = ray.get(write.remote(*settings, *parts))
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
     return metrics
 
 

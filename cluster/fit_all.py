@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.causes import below, farm_error
 from cluster.fit import Training
 from cluster.fit_arms import fit_arm, located, training
 from cluster.fit_board import Board, Node, Pair
@@ -169,22 +170,14 @@ def _end(board: Board, one: Asked, ref: Any, log: Log) -> None:
         card = json.loads(Store(own_adapter(one.run, one.pair.arm)).read(CARD))
         board.finish(one.pair, len(card["dataset"]["shots"]))
     except (ray.exceptions.RayError, FarmError, OSError) as error:
-        cause = _cause(error)
-        if isinstance(cause, FarmError):
-            board.fail(one.pair, str(cause))
+        raised = farm_error(error)
+        if raised is not None:
+            board.fail(one.pair, str(raised))
         else:
             log(str(error))  # with the traceback: a defect of ours, or of the cluster
+            cause = list(below(error))[-1]
             board.fail(one.pair, f"{type(cause).__name__}: {cause}".strip().partition("\n")[0])
     log(board.line(one.pair))
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What a worker raised, below what Ray and Ray Train put around it."""
-    cause = getattr(error, "cause", error)
-    for failure in getattr(cause, "worker_failures", {}).values():
-        worker: BaseException = getattr(failure, "_base_exc", failure)
-        return worker
-    return cause if isinstance(cause, BaseException) else error
 
 
 def _tell(board: Board, one: Asked, log: Log) -> None:

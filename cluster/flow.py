@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, Literal
 
 from cluster import pipeline, resources, session
-from cluster.progress import Progress
-from cluster.resume import Report, Work, until_done
+from cluster.progress import Progress, Report
+from cluster.resume import Work, until_done
 from farm import attempts
 from farm.config import Run
 from farm.errors import RunError
@@ -95,8 +95,9 @@ class Flow:
 
     def _work(self, name: str, unit: str, missing: Callable[[], list[int]], work: Work) -> None:
         """A phase that works on units until none is missing."""
-        with self._phase(name, len(missing()), unit) as report:
-            until_done(missing, work, report, f"{self.url}: {name}", self.progress.note)
+        left = missing()
+        with self._phase(name, len(left), unit) as report:
+            until_done(left, missing, work, report, f"{self.url}: {name}", self.progress.note)
 
     def generate(self) -> None:
         """Generate, embed and write the missing shards; a hopeless run ends with its reasons."""

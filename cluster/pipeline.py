@@ -5,16 +5,15 @@ done are never planned again. Pools have a fixed size, or follow the cluster bet
 replaced, and its shard made again under the same name.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from cluster import workers
 from cluster.causes import plain
+from cluster.progress import Report
 from farm.config import PoolConfig
-
-Report = Callable[[int, dict[str, int]], None]  # (units finished, counts so far)
 
 
 def add(dataset: Any, worker: type, pool: PoolConfig, most: int, **arguments: Any) -> Any:

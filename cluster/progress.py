@@ -1,7 +1,10 @@
 """Progress of a run's phases: a rich bar on a terminal, one line a phase elsewhere."""
 
 import sys
+from collections.abc import Callable
 from typing import Any, Protocol
+
+Report = Callable[[int, dict[str, int]], None]  # (units finished, counts so far)
 
 
 class Progress(Protocol):

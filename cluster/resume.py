@@ -3,28 +3,28 @@
 from collections.abc import Callable, Sequence
 
 from cluster.causes import farm_error
+from cluster.progress import Report
 from farm.errors import RunError
 
 FRUITLESS = 3  # executions in a row that commit nothing
 
-Report = Callable[[int, dict[str, int]], None]
 Work = Callable[[Sequence[int], Report], object]
 
 
 def until_done(
+    left: Sequence[int],
     missing: Callable[[], Sequence[int]],
     work: Work,
     report: Report,
     where: str,
     log: Callable[[str], None],
 ) -> None:
-    """Call ``work`` with what ``missing`` gives until that is nothing.
+    """Call ``work`` with what is ``left``, then with what ``missing`` gives, until that is nothing.
 
     A node, actor or object that is lost, or a stall, ends one execution; the next plans what is still missing. Raises
     what a stage itself raised, and ``RunError`` after ``FRUITLESS`` executions in a row that finished no unit.
     """
-    left, fruitless = list(missing()), 0
-    total = len(left)
+    total, fruitless = len(left), 0
     while left:
         base, lost = total - len(left), None
         try:

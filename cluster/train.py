@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster.causes import plain
 from cluster.feed import Stream, load_materials
 from cluster.train_runs import interrupt_handler_restored, run_config, scaling_config, steps_done, torch_config
 from cluster.train_worker import BATCHES, train_worker, untrained_weights
@@ -131,13 +132,11 @@ def _task(function: Callable[..., Any], results: int, cpus: float, *arguments: A
 
 
 def _get(result: Any) -> Any:
-    """A task's result; its own error is raised as itself."""
+    """A task's result."""
     import ray
 
-    try:
+    with plain():
         return ray.get(result)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
 
 
 def _name(stage: Stage, name: str) -> str:

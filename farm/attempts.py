@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from farm.errors import RunError
+from farm.ids import shard_name
 from farm.rows import POISONED
-from farm.store import Store
+from farm.store import Store, json_bytes
 
 MOST_DEATHS = 3  # of workers with one row alone in hand
 MOST_STARTS = 8  # of workers of one driver that died before any row was in hand
@@ -54,7 +55,7 @@ class Attempt:
 
     def _write(self, change: dict[str, Any]) -> None:
         self.note |= change
-        self.store.write(self.name, _bytes(self.note))
+        self.store.write(self.name, json_bytes(self.note))
 
 
 def begin(store: Store, shard: int, stage: str, worker: str, driver: str) -> Attempt:
@@ -78,7 +79,7 @@ def begin(store: Store, shard: int, stage: str, worker: str, driver: str) -> Att
     while True:
         number += 1
         name = f"{_folder(shard)}/{stage}-{number:04d}.json"
-        if store.create(name, _bytes({"number": number, **note})):
+        if store.create(name, json_bytes({"number": number, **note})):
             return Attempt(store, name, number, blame, {"number": number, **note})
 
 
@@ -122,7 +123,7 @@ def counts(store: Store) -> dict[int, int]:
 
 def stop(store: Store, driver: str) -> None:
     """Note that ``driver`` ended by its own will: its attempts died with it, and no row is to blame."""
-    store.write(STOPPED, _bytes(sorted({*_stopped(store), driver})))
+    store.write(STOPPED, json_bytes(sorted({*_stopped(store), driver})))
 
 
 def reason(count: int = MOST_DEATHS) -> str:
@@ -141,8 +142,4 @@ def _stopped(store: Store) -> set[str]:
 
 
 def _folder(shard: int) -> str:
-    return f"attempts/shard-{shard:06d}"
-
-
-def _bytes(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+    return f"attempts/{shard_name(shard)}"

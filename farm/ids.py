@@ -35,6 +35,11 @@ def row_seed(plan: str, row: int) -> int:
     return int.from_bytes(digest("seed", plan, int(row))[:8], "little") >> 1
 
 
+def shard_name(shard: int) -> str:
+    """The folder name of ``shard``, the same below ``candidates/`` and ``attempts/``."""
+    return f"shard-{shard:06d}"
+
+
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """A NumPy generator for one purpose of one seed; the same two arguments give the same stream everywhere."""
     key = np.frombuffer(digest("stream", int(seed), purpose)[:16], dtype=np.uint64)

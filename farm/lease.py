@@ -14,10 +14,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from farm.errors import FarmError, RunError, StoreError
-from farm.store import Store
+from farm.store import Store, json_bytes
 
 NAME = "lease.json"
 TERM_S = 60.0
@@ -68,7 +67,7 @@ class Lease:
             *(uuid.uuid4().hex, socket.gethostname(), _place(), os.getpid(), _started(os.getpid())),
             *(moment, moment, moment + TERM_S, command),
         )
-        if store.create(NAME, _bytes(mine)):
+        if store.create(NAME, json_bytes(asdict(mine))):
             return cls(store, mine, now)
         there = read_lease(store)
         if there is not None and not there.is_dead() and moment < there.expires_at <= moment + MOST_S:
@@ -76,7 +75,7 @@ class Lease:
                 f"{store.root}: {describe(there, moment)} is at work on it. One run has one driver: wait for it, or "
                 f"stop it; if it is gone for good, its lease ends in {there.expires_at - moment:.0f} s"
             )
-        store.write(NAME, _bytes(mine))
+        store.write(NAME, json_bytes(asdict(mine)))
         pause(SETTLE_S)
         there = read_lease(store)
         if there is None or there.owner != mine.owner:
@@ -91,7 +90,7 @@ class Lease:
             return
         moment = self._now()
         self.holder = replace(self.holder, renewed_at=moment, expires_at=moment + TERM_S)
-        self.store.write(NAME, _bytes(self.holder))
+        self.store.write(NAME, json_bytes(asdict(self.holder)))
 
     def check(self) -> None:
         """Raise ``RunError`` where another driver took the run over."""
@@ -139,11 +138,6 @@ def describe(holder: Holder, now: float) -> str:
     """The holder in words."""
     what = f"'{holder.command}' " if holder.command else ""
     return f"a driver ({what}process {holder.pid} on {holder.host}, last heard of {now - holder.renewed_at:.0f} s ago)"
-
-
-def _bytes(holder: Holder) -> bytes:
-    tree: dict[str, Any] = asdict(holder)
-    return (json.dumps(tree, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _place() -> str:

@@ -27,8 +27,9 @@ import pyarrow.compute as pc
 from farm.config import Run, parse
 from farm.config.load import read_yaml
 from farm.errors import ConfigError, RunError
+from farm.ids import shard_name
 from farm.parts import from_parquet, to_parquet
-from farm.store import Store
+from farm.store import Store, json_bytes
 
 _FOREIGN = "Give another output folder (--set output=...), or put the run.yaml of this run back"
 
@@ -93,7 +94,7 @@ class RunFolder:
             folder, _, file = name.removeprefix("candidates/").rpartition("/")
             there.setdefault(folder, set()).add(file)
         count = self.shard_count()
-        return {shard for shard in range(count) if {"done.json", "part.parquet"} <= there.get(_named(shard), set())}
+        return {shard for shard in range(count) if {"done.json", "part.parquet"} <= there.get(shard_name(shard), set())}
 
     def markers(self) -> dict[int, dict[str, Any]]:
         """The markers of all committed shards, in shard order."""
@@ -106,7 +107,7 @@ class RunFolder:
         data = to_parquet(table)
         self.store.write(f"{_shard(shard)}/part.parquet", data)
         marker = {"shard": shard, **marker, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        self.store.write(f"{_shard(shard)}/done.json", _json(marker))
+        self.store.write(f"{_shard(shard)}/done.json", json_bytes(marker))
 
     def read_shard(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a committed shard (``rows.ENCODED``), or some of their columns.
@@ -159,7 +160,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace a JSON file of the run (sorted keys, so equal values give equal bytes)."""
-        self.store.write(name, _json(value))
+        self.store.write(name, json_bytes(value))
 
     def read_table(self, name: str) -> pa.Table:
         """A Parquet file of the run."""
@@ -171,12 +172,4 @@ class RunFolder:
 
 
 def _shard(shard: int) -> str:
-    return f"candidates/{_named(shard)}"
-
-
-def _named(shard: int) -> str:
-    return f"shard-{shard:06d}"
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+    return f"candidates/{shard_name(shard)}"

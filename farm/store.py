@@ -6,6 +6,7 @@ dropped connection, a 500, a time-out) is asked again for about two minutes; wha
 """
 
 import contextlib
+import json
 import os
 import random
 import time
@@ -24,6 +25,11 @@ OURS = (FarmError, TypeError, AttributeError, NotImplementedError, ImportError) 
 TEMPORARY = ".tmp"  # ends the name of a file that is not finished
 
 T = TypeVar("T")
+
+
+def json_bytes(value: Any) -> bytes:
+    """The bytes of a JSON file: sorted keys, so that equal values give equal bytes."""
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
 class Store:

@@ -11,6 +11,7 @@ import numpy as np
 from farm import attempts
 from farm.config import MethodConfig, RulesConfig, Run, VariationalConfig
 from farm.errors import FarmError, StoreError
+from farm.ids import shard_name
 from farm.images import decode_image, decode_mask
 from farm.parts import to_batch
 from farm.plan import Plan
@@ -131,14 +132,14 @@ def touched(mask: Any, method: MethodConfig) -> Any:
 
 
 def _orphans(folder: RunFolder, plan: Plan, done: set[int], found: Found) -> None:
-    wanted = {f"candidates/shard-{shard:06d}/{file}" for shard in range(plan.shard_count) for file in PARTS}
+    wanted = {f"candidates/{shard_name(shard)}/{file}" for shard in range(plan.shard_count) for file in PARTS}
     for name in folder.store.names("candidates"):
         if name not in wanted:
             found.orphans.append(name)
             found.add(f"{name}: belongs to no shard of the plan")
     open_attempts = attempts.counts(folder.store)
     for shard in sorted(done & open_attempts.keys()):  # the driver died between the commit and this
-        found.orphans += folder.store.names(f"attempts/shard-{shard:06d}")
+        found.orphans += folder.store.names(f"attempts/{shard_name(shard)}")
 
 
 def _inversions(folder: RunFolder, found: Found) -> None:

@@ -13,7 +13,7 @@ from farm.config import AdaBldmConfig, BackgroundAwareConfig, DualConfig, Method
 from farm.datasets.photo import PhotoSet
 from farm.diffusion.weights import fingerprint
 from farm.errors import RunError, WeightsError
-from farm.store import Store
+from farm.store import Store, json_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,7 +82,7 @@ def write_adapter(url: str, tensors: Mapping[str, "Tensor"], card: Mapping[str, 
     whole = {**card, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     store = Store(url)
     store.write(WEIGHTS, data)
-    store.write(CARD, (json.dumps(whole, indent=1, sort_keys=True) + "\n").encode())
+    store.write(CARD, json_bytes(whole))
     return whole
 
 

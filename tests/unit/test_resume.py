@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import ray.exceptions
 
-from cluster.resume import FRUITLESS, Report, until_done
+from cluster.progress import Report
+from cluster.resume import FRUITLESS, until_done
 from farm.errors import DataError, RunError
 
 
@@ -32,7 +33,7 @@ class Cluster:
     def run(
         self, report: Report = lambda finished, counts: None, log: Callable[[str], None] = lambda text: None
     ) -> None:
-        until_done(lambda: self.left, self.work, report, "the run", log)
+        until_done(self.left, lambda: self.left, self.work, report, "the run", log)
 
 
 def died() -> Exception:
