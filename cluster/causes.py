@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from farm.errors import FarmError
 
+RAY_DATA_ADDS = "\nFailed to apply UDF transform after "
+
 
 def below(error: BaseException) -> Iterator[BaseException]:
     """``error`` and what is under it, down to what was raised first; of several trainers, the first that failed."""
@@ -21,8 +23,14 @@ def _under(error: BaseException) -> BaseException | None:
 
 
 def farm_error(error: BaseException) -> FarmError | None:
-    """The ``FarmError`` at or below ``error``; None where there is none."""
-    return next((inner for inner in below(error) if isinstance(inner, FarmError)), None)
+    """The ``FarmError`` at or below ``error``, without what Ray added to its message; None where there is none."""
+    from ray.exceptions import RayError  # a task's error is of Ray's class and of its cause's, with a stack as message
+
+    for inner in below(error):
+        if isinstance(inner, FarmError) and not isinstance(inner, RayError):
+            inner.args = tuple(str(part).partition(RAY_DATA_ADDS)[0] for part in inner.args)
+            return inner
+    return None
 
 
 @contextmanager

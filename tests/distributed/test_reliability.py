@@ -89,7 +89,7 @@ def test_a_part_that_was_damaged_is_told_in_words_and_mended_by_repair(
     flow.generate()
     part = tmp_path / "run/candidates/shard-000001/part.parquet"
     part.write_bytes(part.read_bytes()[:-50] + b"x" * 50)
-    with pytest.raises(RunError, match=r"shard-000001/part.parquet: its checksum is not .*verify .* --repair'"):
+    with pytest.raises(RunError, match=r"^\S+shard-000001/part.parquet: its checksum is not .* command again$"):
         flow.judge()
     repair(flow.folder, verify(flow.folder))
     assert generated(run) == undisturbed
