@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farm.config import Masks
+from farm.distance import distance_px
 from farm.errors import ConfigError, DataError
 from farm.foreground import Mask, foreground
 from farm.ids import generator
@@ -140,8 +141,8 @@ def _fitted(mask: Mask, allowed: Mask, least: int, most: int, rng: np.random.Gen
         distance = (rows - rows[pick]) ** 2 + (columns - columns[pick]) ** 2
         return _nearest(mask, distance.astype(np.float32), most)
     if area < least:
-        away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return _nearest(allowed, np.asarray(away[allowed], np.float32), least)
+        away = distance_px(~mask)
+        return _nearest(allowed, away[allowed], least)
     return mask
 
 

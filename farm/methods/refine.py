@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from farm.distance import distance_px
+
 Pixels = npt.NDArray[np.uint8]
 Reals = npt.NDArray[np.float32]
 
@@ -23,7 +25,7 @@ def dilate(mask: Pixels, radius_px: int) -> Pixels:
     """(H, W) in {0, 1}: the pixels within ``radius_px`` of the mask, a disc around each of its pixels."""
     if not mask.any():
         return np.zeros_like(mask)
-    distance = cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = distance_px(mask == 0)
     dilated: Pixels = (distance <= radius_px + 1e-3).astype(np.uint8)
     return dilated
 
@@ -32,8 +34,8 @@ def feather(mask: Pixels, dilated: Pixels) -> Reals:
     """(H, W) weight of the new image: 1 in ``mask``, falling through ``dilated``, 0 outside: by nearness to each."""
     if dilated.all() or not mask.any():
         return mask.astype(np.float32) if not mask.any() else np.ones(mask.shape, np.float32)
-    to_outside = cv2.distanceTransform(dilated, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    to_mask = cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    to_outside = distance_px(dilated)
+    to_mask = distance_px(mask == 0)
     weight: Reals = to_outside / (to_outside + to_mask)
     return weight
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from farm.distance import distance_px
 from farm.images import Pixels
 from farm.methods.rule_augment import augment_texture, colour_jitter
 
@@ -69,7 +70,7 @@ def draw_nsa(rng: np.random.Generator, height: int, width: int) -> tuple[int, in
 
 def deep_pixel(mask: Pixels, rng: np.random.Generator) -> tuple[int, int]:
     """(row, column) of a pixel of ``mask`` at least half as far from its edge as the deepest one."""
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth = distance_px(mask)
     deep = np.flatnonzero(depth >= depth.max() / 2)
     row, column = divmod(int(deep[rng.integers(len(deep))]), mask.shape[1])
     return row, column
