@@ -23,6 +23,7 @@ from farm.rows import MADE
 from farm.run_folder import RunFolder
 from farm.stages.invert import InversionBlocks, needs_inversion
 from farm.stages.normals import NormalVectors
+from farm.stages.tentative import Tentative
 
 KEEP_S = 2.0  # between two writes of progress.json
 STAGES: tuple[Literal["stage1", "stage2"], ...] = ("stage1", "stage2")
@@ -131,11 +132,17 @@ class Flow:
 
         self._work("embed normals", "blocks", missing, partial(pipeline.embed_normals, self.run, self.url))
         judged = self.folder.store.exists(self.folder.verdict_name("verdicts.parquet"))
-        with self._phase("judge", 0 if judged else self.plan.shard_count, "shards"):
+        tentative = Tentative(self.folder)
+
+        def unjudged() -> list[int]:
+            return [] if judged else sorted(set(range(self.plan.shard_count)) - tentative.done())
+
+        self._work("judge", "shards", unjudged, partial(pipeline.judge, self.run, self.url))
+        with self._phase("settle", 0 if judged else self.run.rows, "rows"):
             if not judged:
                 from cluster.settle import settle
 
-                settle(self.run, self.url, list(range(self.plan.shard_count)))
+                settle(self.run, self.url)
 
     def train(self) -> None:
         """Stage 1 on streamed rule-based images, stage 2 on kept generated ones."""

@@ -81,10 +81,9 @@ def embed_normals(run: Any, url: str, blocks: Sequence[int], report: Report | No
     return run_units(add(units("block", blocks), workers.EmbedPhotos, run.cluster.embed, len(blocks), url=url), report)
 
 
-def judge(run: Any, url: str, shards: Sequence[int]) -> pa.Table:
-    """Tentative verdicts on every row of ``shards`` (small columns only), in row order."""
-    dataset = add(units("shard", shards), workers.Judge, run.cluster.judge, len(shards), url=url)
-    return pa.concat_tables(list(_tables(dataset))).sort_by("row")
+def judge(run: Any, url: str, shards: Sequence[int], report: Report | None = None) -> dict[str, int]:
+    """Write the tentative verdicts on every row of ``shards``."""
+    return run_units(add(units("shard", shards), workers.Judge, run.cluster.judge, len(shards), url=url), report)
 
 
 def _tables(dataset: Any) -> Iterator[pa.Table]:

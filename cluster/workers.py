@@ -17,7 +17,7 @@ import pyarrow as pa
 from farm import attempts
 from farm.parts import to_batch, to_table
 from farm.plan import Plan
-from farm.rows import EMBEDDED, ENCODED, FACTS, PLANNED, VERDICT
+from farm.rows import EMBEDDED, ENCODED
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
 from farm.stages.hands import Watched
@@ -205,21 +205,15 @@ class EmbedPhotos(_Worker):
 
 
 class Judge(_Worker):
-    """Shard names → tentative verdicts on each row, from stored columns alone; no image is read, no torch imported."""
+    """Shard names → committed tentative verdicts, from stored columns alone; no torch is imported."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        from farm.stages.judge import Judge as Stage
-        from farm.stages.normals import NormalVectors
+        from farm.stages.tentative import Tentative
 
-        ids, vectors = NormalVectors(self.folder, self.photos).read()
-        self.stage = Stage(self.run.filter, ids, vectors)
+        self.tentative = Tentative(self.folder)
+        self.stage = self.tentative.judge(self.run, self.photos)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """One line that names a shard → its tentative verdicts."""
-        wanted = [column.name for column in (*PLANNED, *FACTS)] + ["embedding"]
-        parts = [
-            to_table(self.stage.judge(to_batch(self.folder.read_shard(shard, wanted))), VERDICT)
-            for shard in table["shard"].to_pylist()
-        ]
-        return pa.concat_tables(parts)
+        """One line that names a shard → one line with the counts of its verdicts."""
+        return pa.Table.from_pylist([self.tentative.write(shard, self.stage) for shard in table["shard"].to_pylist()])

@@ -1,7 +1,7 @@
 """When an image is refused: one function a rule, in the order in which they are asked (card 000 section 5).
 
-Cheap pixel gates come first, then retrieval. ``near_duplicate`` and ``over_quota`` look at more than one row and are
-decided in ``farm.stages.judge.settle``. Every rule is written so that a value that is not a number is refused.
+Cheap pixel gates come first, then retrieval. What looks at more than one row (``near_duplicate``, ``over_quota``,
+``not_selected``) is decided in ``farm.stages.settle``. A value that is not a number is refused by every rule.
 """
 
 import math
@@ -13,6 +13,7 @@ from farm.index import Calibration
 
 NEAR_DUPLICATE = "near_duplicate"
 OVER_QUOTA = "over_quota"
+NOT_SELECTED = "not_selected"
 
 
 @dataclass(frozen=True)

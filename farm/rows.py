@@ -73,6 +73,11 @@ GENERATED: Columns = (
     *FACTS,
 )
 EMBEDDED: Columns = (*GENERATED, Column("embedding", "float32", ("D",), "unit vector of the image; zeros if failed"))
+JUDGED: Columns = (
+    *PLANNED,
+    *FACTS,
+    Column("embedding", "float32", ("D",), "unit vector of the image; zeros if failed"),
+)
 ENCODED: Columns = (
     *PLANNED,
     *FACTS,

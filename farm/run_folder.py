@@ -8,7 +8,8 @@ sources/index.parquet              photographs used: id, sha256, split, category
 sources/embeddings-<embedder>.parquet  unit vectors of the normals
 inversions/<model>-<schedule>/     block-000003.safetensors + .json: fp16 trajectories, checksummed
 candidates/shard-000017/           part.parquet (all rows of the shard) + done.json, written last
-verdicts/<judge>/                  verdicts.parquet, calibration.json: never touches images
+facts/shard-000017-<part>.parquet  the small columns and the vectors of a part, for the judge
+verdicts/<judge>/                  verdicts.parquet, calibration.json: never touches images; tentative/ while it is made
 detectors/<stage>/                 model.safetensors, card.json
 evaluation/<stage>/                scores.parquet, maps/
 ledger.parquet metrics.json        derived, can be rebuilt
@@ -28,7 +29,8 @@ from farm.config import Run, parse
 from farm.config.load import read_yaml
 from farm.errors import ConfigError, RunError
 from farm.ids import shard_name
-from farm.parts import from_parquet, to_parquet
+from farm.parts import from_checked_parquet, from_parquet, to_checked_parquet, to_parquet
+from farm.rows import JUDGED
 from farm.store import Store, json_bytes
 
 _FOREIGN = "Give another output folder (--set output=...), or put the run.yaml of this run back"
@@ -121,6 +123,22 @@ class RunFolder:
                 f"after it was written; run 'farm verify {self.store.root} --repair', then the same command again"
             )
         return from_parquet(data, list(columns) if columns else None)
+
+    def facts(self, shard: int) -> pa.Table:
+        """The small columns and the vector of each row of a committed shard (``rows.JUDGED``), without its pictures.
+
+        They are copied out of the part when they are first asked for, so that a later question reads a hundredth of
+        the bytes. The copy's name has the part's checksum in it; one that is damaged is made anew.
+        """
+        name = f"facts/{shard_name(shard)}-{self.done(shard)['sha256'][:16]}.parquet"
+        if self.store.exists(name):
+            try:
+                return from_checked_parquet(self.store.read(name))
+            except (pa.ArrowException, OSError):
+                self.store.remove(name)
+        table = self.read_shard(shard, [column.name for column in JUDGED])
+        self.store.write(name, to_checked_parquet(table))
+        return table
 
     def forget_shard(self, shard: int) -> None:
         """Make ``shard`` missing, so that it is planned again: the marker goes first."""

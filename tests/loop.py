@@ -1,22 +1,18 @@
 """The stages of a run called one after the other in this process: what the Ray pipeline must equal byte for byte."""
 
-import numpy as np
-
 from cluster.settle import settle_run
 from farm.config import Run
 from farm.diffusion.backbone import load_backbone
 from farm.diffusion.inversion import Inverter
 from farm.embedders import load_embedder
-from farm.parts import to_batch, to_table
 from farm.prepare import prepare
-from farm.rows import VERDICT
 from farm.source_index import read_index
 from farm.stages.embed import Embed
 from farm.stages.generate import Generate
 from farm.stages.invert import InversionBlocks, Invert, needs_inversion
-from farm.stages.judge import Judge
 from farm.stages.normals import NormalVectors
 from farm.stages.sources import Sources
+from farm.stages.tentative import Tentative
 from farm.stages.write import Write
 
 
@@ -43,7 +39,8 @@ def run_in_a_loop(run: Run) -> None:
     normals = NormalVectors(folder, photos)
     for block in range(len(normals)):
         normals.embed(block, run, embedder)
-    judge = Judge(run.filter, *normals.read())
-    verdicts = [judge.judge(to_batch(table)) for table in folder.candidates()]
-    merged = {name: np.concatenate([part[name] for part in verdicts]) for name in verdicts[0]}
-    settle_run(run.output, to_batch(to_table(merged, VERDICT)))
+    tentative = Tentative(folder)
+    judge = tentative.judge(run, photos)
+    for shard in reversed(range(plan.shard_count)):
+        tentative.write(shard, judge)
+    settle_run(run.output)

@@ -41,6 +41,7 @@ class FilterConfig(Frozen):
     min_ssim_outside: Annotated[float, Field(ge=-1, le=1)] = 0.85
     near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.995
     quota: Positive | None = None  # kept images at most for each (category, defect)
+    select: Positive | None = None  # defect images in all, chosen to cover what is kept; None = all of it
 
 
 class DetectorConfig(Frozen):

@@ -1,7 +1,7 @@
-"""Candidates → verdicts, in two steps. The set that is kept is a function of candidates and settings alone.
+"""Candidates → tentative verdicts: every row by itself, shard by shard, in any order.
 
-``Judge`` decides every row by itself, shard by shard, in any order. ``settle`` then decides what concerns all rows at
-once, in row order: near-duplicates, and the quota of each (category, defect). No torch here (decision 8).
+What concerns all rows at once is decided by ``farm.stages.settle``. So the set that is kept is a function of candidates
+and settings alone. No torch here (decision 8).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from farm.config import FilterConfig
 from farm.errors import RowError
-from farm.filters import NEAR_DUPLICATE, OVER_QUOTA, RowFacts, first_objection
-from farm.index import NormalIndex, near_duplicates
-from farm.rows import FACTS, MADE, PLANNED, VERDICT, Array, Batch, Column, check
+from farm.filters import RowFacts, first_objection
+from farm.index import NormalIndex
+from farm.rows import JUDGED, MADE, VERDICT, Array, Batch, check
 
-JUDGED = (*PLANNED, *FACTS, Column("embedding", "float32", ("D",), "unit vector of the image; zeros if failed"))
 Vectors = npt.NDArray[np.float32]
 
 
@@ -86,77 +85,6 @@ class Judge:
             score=score,
         )
         return first_objection(facts, self.settings, self.calibration)
-
-
-def settle(
-    settings: FilterConfig,
-    verdicts: Mapping[str, Array],
-    embeddings: Vectors,
-    category: Array,
-    defect: Array,
-    threads: int = 1,
-) -> Batch:
-    """The final ``rows.VERDICT`` of a whole run, in rising row order.
-
-    ``verdicts`` are those of ``Judge`` for N rows in any order, ``category`` and ``defect`` their (N,) names, and
-    ``embeddings`` the (K, D) unit vectors of the K rows it keeps, in the same order. Of two kept images of one
-    category that are too alike the one with the smaller row number stays. Of a (category, defect) over its quota the
-    best scores stay, ties by row number.
-    """
-    check(verdicts, VERDICT, "settle input")
-    _check_sizes(verdicts, embeddings, category, defect)
-    order = np.argsort(verdicts["row"], kind="stable")
-    place = np.cumsum(verdicts["keep"]) - 1  # position of a kept row in ``embeddings``
-    final = {name: np.asarray(verdicts[name])[order].copy() for name in verdicts}
-    vectors = embeddings[place[order][final["keep"]]]
-    category, defect = np.asarray(category)[order], np.asarray(defect)[order]
-    _refuse_duplicates(final, vectors, category, settings, threads)
-    if settings.quota is not None:
-        _refuse_over_quota(final, category, defect, settings.quota)
-    check(final, VERDICT, "settle output")
-    return final
-
-
-def _refuse_duplicates(final: Batch, vectors: Vectors, category: Array, settings: FilterConfig, threads: int) -> None:
-    kept = np.flatnonzero(final["keep"])
-    for name in sorted(set(category[kept].tolist())):
-        mine = category[kept] == name
-        rows = final["row"][kept[mine]].astype(np.int64)
-        found = near_duplicates(vectors[mine], rows, settings.near_duplicate, threads)
-        for position in kept[mine]:
-            row = int(final["row"][position])
-            if row in found:
-                _refuse(final, position, NEAR_DUPLICATE)
-                final["neighbour"][position] = found[row]
-
-
-def _refuse_over_quota(final: Batch, category: Array, defect: Array, quota: int) -> None:
-    kept = np.flatnonzero(final["keep"])
-    falling = -final["score"][kept].astype(np.float32)
-    best_first = kept[np.lexsort((final["row"][kept], falling))]
-    counts: dict[tuple[str, str], int] = {}
-    for position in best_first:
-        group = (str(category[position]), str(defect[position]))
-        counts[group] = counts.get(group, 0) + 1
-        if counts[group] > quota:
-            _refuse(final, position, OVER_QUOTA)
-
-
-def _refuse(final: Batch, position: int, reason: str) -> None:
-    final["keep"][position] = False
-    final["verdict"][position] = "refused"
-    final["reason"][position] = reason
-
-
-def _check_sizes(verdicts: Mapping[str, Array], embeddings: Vectors, category: Array, defect: Array) -> None:
-    n, kept = len(verdicts["row"]), int(np.sum(verdicts["keep"]))
-    if len(category) != n or len(defect) != n or embeddings.ndim != 2 or len(embeddings) != kept:
-        raise RowError(
-            f"settle input: {n} verdicts of which {kept} are kept need {n} categories, {n} defects and ({kept}, D) "
-            f"embeddings; found {len(category)}, {len(defect)} and {embeddings.shape}"
-        )
-    if len(np.unique(verdicts["row"])) != n:
-        raise RowError(f"settle input: {n - len(np.unique(verdicts['row']))} rows stand twice; give each row once")
 
 
 def _strings(values: Sequence[str] | Array) -> Array:

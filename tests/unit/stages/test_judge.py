@@ -13,7 +13,9 @@ from farm.embedders import load_embedder
 from farm.errors import DataError, RowError
 from farm.ids import generator
 from farm.rows import VERDICT, names
-from farm.stages.judge import Judge, settle
+from farm.stages.judge import Judge
+from farm.stages.settle import GROUPS, settle
+from farm.stages.tentative import laid_out
 
 SIZE_PX = 128
 
@@ -75,11 +77,24 @@ def joined(batches):
 
 
 def settled(settings, columns, verdicts, category=None, defect=None):
+    vectors = dict(zip(columns["row"].tolist(), columns["embedding"], strict=True))
+    return settled_with(settings, verdicts, vectors, category, defect)
+
+
+def settled_with(settings, verdicts, vectors, category=None, defect=None, method=None):
+    """``vectors`` by row number."""
     n = len(verdicts["row"])
-    kept = columns["embedding"][verdicts["row"][verdicts["keep"]]]
-    category = strings(["carpet"] * n) if category is None else category
-    defect = strings(["hole"] * n) if defect is None else defect
-    return settle(settings, verdicts, kept, category, defect)
+    given = {"kind": "defect", "category": "carpet", "defect": "hole", "method": "rules"}
+    groups = {name: strings([value] * n) for name, value in given.items()}
+    groups |= {
+        name: value
+        for name, value in (("category", category), ("defect", defect), ("method", method))
+        if value is not None
+    }
+    kept = sorted(verdicts["row"][verdicts["keep"]].tolist())
+    return settle(
+        settings, verdicts, groups, laid_out([np.array([vectors[row] for row in kept]).reshape(len(kept), -1)])
+    )
 
 
 # --- real photographs -------------------------------------------------------------------------------------------
@@ -228,11 +243,12 @@ def test_the_kept_set_depends_on_no_order_and_no_chunking(judge):
 def test_near_duplicates_point_to_the_row_that_stays(judge):
     columns = candidates(np.repeat(cloud(2, seed=1, spread=0.3), 2, axis=0), row=np.array([40, 11, 12, 13]))
     verdicts = judge.judge(columns)
-    final = settle(judge.settings, verdicts, columns["embedding"], strings(["carpet"] * 4), strings(["hole"] * 4))
+    verdicts["score"] = np.array([0.5, 0.5, 0.6, 0.7], np.float32)
+    final = settled(judge.settings, columns, verdicts)
     assert final["row"].tolist() == [11, 12, 13, 40]
-    assert final["keep"].tolist() == [True, True, False, False]
-    assert final["reason"].tolist() == ["", "", "near_duplicate", "near_duplicate"]
-    assert final["neighbour"].tolist() == [-1, -1, 12, 11]
+    assert final["keep"].tolist() == [True, False, True, False]  # the better score, else the smaller row
+    assert final["reason"].tolist() == ["", "near_duplicate", "", "near_duplicate"]
+    assert final["neighbour"].tolist() == [-1, 13, -1, 11]
     assert verdicts["keep"].all()  # what came in is left as it was
 
 
@@ -248,10 +264,11 @@ def test_a_quota_keeps_the_best_scores_and_breaks_ties_by_row(judge):
     verdicts["score"] = np.array([0.5, 0.9, 0.7, 0.7, 0.6, 0.1], np.float32)
     settings = FilterConfig(near_duplicate=1.0, quota=2)
     defect = strings(["hole", "hole", "hole", "hole", "stain", "stain"])
-    final = settle(settings, verdicts, cloud(6, seed=1, spread=0.3), strings(["carpet"] * 6), defect)
+    vectors = dict(enumerate(cloud(6, seed=1, spread=0.3)))
+    final = settled_with(settings, verdicts, vectors, defect=defect)
     assert final["keep"].tolist() == [False, True, True, False, True, True]
     assert final["reason"].tolist() == ["over_quota", "", "", "over_quota", "", ""]
-    no_quota = settle(FilterConfig(near_duplicate=1.0), verdicts, cloud(6, seed=1), strings(["carpet"] * 6), defect)
+    no_quota = settled_with(FilterConfig(near_duplicate=1.0), verdicts, vectors, defect=defect)
     assert no_quota["keep"].all()
 
 
@@ -267,8 +284,47 @@ def test_a_duplicate_takes_no_place_in_the_quota(judge):
 def test_what_does_not_fit_together_is_refused(judge):
     columns = candidates(cloud(3, seed=1, spread=0.3))
     verdicts = judge.judge(columns)
-    with pytest.raises(RowError, match=r"3 verdicts of which 3 are kept .* found 3, 3 and \(2, 16\)"):
-        settle(judge.settings, verdicts, columns["embedding"][:2], strings("ccc"), strings("ddd"))
+    groups = {name: strings("abc") for name in GROUPS}
+    vectors = columns["embedding"]
+    with pytest.raises(RowError, match=r"3 verdicts of which 3 are kept .* found \[3, 3, 3, 3\] and 2"):
+        settle(judge.settings, verdicts, groups, laid_out([vectors[:2]]))
+    with pytest.raises(RowError, match=r"found \[3, 3, 3, 2\] and 3"):
+        settle(judge.settings, verdicts, {**groups, "method": strings("ab")}, laid_out([vectors]))
     verdicts["row"] = np.array([4, 4, 5])
     with pytest.raises(RowError, match="1 rows stand twice"):
-        settle(judge.settings, verdicts, columns["embedding"], strings("ccc"), strings("ddd"))
+        settle(judge.settings, verdicts, groups, laid_out([vectors]))
+
+
+class TestSelection:
+    """``filter.select``: so many defect images, evenly over category, defect and method, each group covered."""
+
+    SETTINGS = FilterConfig(near_duplicate=1.0, select=6)
+
+    def test_groups_give_evenly_and_small_ones_all_they_have(self, judge):
+        verdicts = judge.judge(candidates(cloud(12, seed=1, spread=0.3)))
+        verdicts["keep"][:] = True
+        defect = strings(["hole"] * 9 + ["stain"] + ["scar"] * 2)
+        final = settled_with(self.SETTINGS, verdicts, dict(enumerate(cloud(12, seed=1))), defect=defect)
+        kept = defect[final["keep"]].tolist()
+        assert [kept.count(name) for name in ("hole", "scar", "stain")] == [3, 2, 1]
+        assert set(final["reason"].tolist()) == {"", "not_selected"}
+
+    def test_what_is_chosen_covers_the_rest(self, judge):
+        middles = np.eye(16, dtype=np.float32)[:6]
+        vectors = unit(np.repeat(middles, 5, axis=0) + 0.02 * cloud(30, seed=2))
+        verdicts = judge.judge(candidates(vectors))
+        verdicts["keep"][:] = True
+        final = settled_with(self.SETTINGS, verdicts, dict(enumerate(vectors)))
+        assert sorted(final["row"][final["keep"]] // 5) == [0, 1, 2, 3, 4, 5]
+
+    def test_the_order_of_the_rows_changes_nothing(self, judge):
+        columns = candidates(cloud(40, seed=3, spread=0.3))
+        verdicts = judge.judge(columns)
+        verdicts["keep"][:] = True
+        method = strings(["rules", "dual"] * 20)
+        vectors = dict(enumerate(columns["embedding"]))
+        whole = settled_with(self.SETTINGS, verdicts, vectors, method=method)
+        order = generator(0, "order").permutation(40)
+        again = settled_with(self.SETTINGS, part(verdicts, order), vectors, method=method[order])
+        assert whole["keep"].sum() == 6
+        assert again["keep"].tolist() == whole["keep"].tolist()
