@@ -22,7 +22,7 @@ from farm.prepare import prepare
 from farm.rows import MADE
 from farm.run_folder import RunFolder
 from farm.stages.invert import InversionBlocks, needs_inversion
-from farm.stages.normals import NormalVectors
+from farm.stages.photo_vectors import PhotoVectors
 from farm.stages.tentative import Tentative
 
 KEEP_S = 2.0  # between two writes of progress.json
@@ -124,13 +124,13 @@ class Flow:
         return tell
 
     def judge(self) -> None:
-        """Embed the normals, judge every candidate, settle duplicates and quotas over the whole run."""
-        normals = NormalVectors(self.folder, self.plan.photos)
+        """Embed the photographs, judge every candidate, settle duplicates and quotas over the whole run."""
+        vectors = PhotoVectors(self.folder, self.plan.photos)
 
         def missing() -> list[int]:
-            return [block for block in range(len(normals)) if not normals.is_done(block)]
+            return [block for block in range(len(vectors)) if not vectors.is_done(block)]
 
-        self._work("embed normals", "blocks", missing, partial(pipeline.embed_normals, self.run, self.url))
+        self._work("embed photographs", "blocks", missing, partial(pipeline.embed_photos, self.run, self.url))
         judged = self.folder.store.exists(self.folder.verdict_name("verdicts.parquet"))
         tentative = Tentative(self.folder)
 

@@ -76,8 +76,8 @@ def generate(run: Any, url: str, shards: Sequence[int], driver: str, report: Rep
     return run_units(dataset, report)
 
 
-def embed_normals(run: Any, url: str, blocks: Sequence[int], report: Report | None = None) -> dict[str, int]:
-    """Embed the normals of ``blocks``."""
+def embed_photos(run: Any, url: str, blocks: Sequence[int], report: Report | None = None) -> dict[str, int]:
+    """Embed the photographs of ``blocks``."""
     return run_units(add(units("block", blocks), workers.EmbedPhotos, run.cluster.embed, len(blocks), url=url), report)
 
 

@@ -188,19 +188,19 @@ class Write(_Worker):
 
 
 class EmbedPhotos(_Worker):
-    """Ranges of the normals → committed blocks of their unit vectors."""
+    """Ranges of the photographs → committed blocks of their unit vectors."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         from farm.embedders import load_embedder
-        from farm.stages.normals import NormalVectors
+        from farm.stages.photo_vectors import PhotoVectors
 
-        self.normals = NormalVectors(self.folder, self.photos)
+        self.vectors = PhotoVectors(self.folder, self.photos)
         self.embedder = load_embedder(self.run.embed, self.run.compute)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One line a block in, one line a block out."""
-        counts = [self.normals.embed(block, self.run, self.embedder) for block in table["block"].to_pylist()]
+        counts = [self.vectors.embed(block, self.run, self.embedder) for block in table["block"].to_pylist()]
         return pa.Table.from_pylist(counts)
 
 

@@ -52,7 +52,7 @@ class NormalIndex:
         self.ids = tuple(str(photo) for photo in ids)
         self.vectors = _unit_vectors(vectors, self.ids)
         faiss.omp_set_num_threads(threads)
-        self._threads = threads
+        self.threads = threads
         self._index = faiss.IndexFlatIP(self.vectors.shape[1])
         self._index.add(self.vectors)
 
@@ -66,6 +66,17 @@ class NormalIndex:
         """
         cosines, nearest = self._nearest(vectors, k, np.full(len(vectors), -1, np.int64))
         return cosines.mean(axis=1).astype(np.float32), [self.ids[position] for position in nearest]
+
+    def nearest(self, vectors: Vectors) -> tuple[Floats, list[str]]:
+        """Cosine of each of (B, D) unit vectors to the nearest photograph, (B,) float64, and that one's id."""
+        cosines, nearest = self._nearest(vectors, 1, np.full(len(vectors), -1, np.int64))
+        return cosines[:, 0], [self.ids[position] for position in nearest]
+
+    def nearest_others(self) -> Floats:
+        """Cosine of each photograph to the nearest other, (N,). Raises ``DataError`` where there is only one."""
+        if len(self) < 2:
+            raise DataError("index of normals: one photograph has no others; add photographs")
+        return self._nearest(self.vectors, 1, np.arange(len(self), dtype=np.int64))[0][:, 0]
 
     def calibrate(self, k: int, low_quantile: float, low_margin: float, high_quantile: float) -> Calibration:
         """Thresholds by leave-one-out: each normal against its ``k`` nearest *others*.
@@ -98,7 +109,7 @@ class NormalIndex:
         if unknown:
             raise DataError(f"index of normals: cannot remove '{unknown[0]}', which is not among its {len(self)} ids")
         stay = [position for position, photo in enumerate(self.ids) if photo not in gone]
-        return NormalIndex([self.ids[position] for position in stay], self.vectors[stay], self._threads)
+        return NormalIndex([self.ids[position] for position in stay], self.vectors[stay], self.threads)
 
     def _nearest(self, vectors: Vectors, k: int, leave_out: Ints) -> tuple[Floats, Ints]:
         """Cosines to the k nearest, (B, k) falling, and the position of the nearest, (B,)."""

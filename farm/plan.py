@@ -99,9 +99,8 @@ class Plan:
 
 def plan_fingerprint(run: Run, photos: str, model: str) -> str:
     """What decides a run's pixels: settings, photographs and weights; not rows, shards, filter, training or cluster."""
-    kept = run.model_dump(
-        mode="json", exclude={"name", "output", "rows", "max_failed_fraction", "embed", "filter", "train", "cluster"}
-    )
+    later = {"name", "output", "rows", "max_failed_fraction", "embed", "filter", "train", "cluster", "prices"}
+    kept = run.model_dump(mode="json", exclude=later)
     kept["data"] = {"category": run.data.category}
     tables = {name: defects for name, defects in arm_defects(run).items() if defects != run.prompts.defects}
     if tables:  # their words are not in the config

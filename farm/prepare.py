@@ -18,6 +18,7 @@ from farm.run_folder import RunFolder
 from farm.source_index import read_index, write_index
 
 MODEL_FREE = ("rules", "null")
+JUDGE_VERSION = 2  # raised when other verdicts come from the same candidates and settings
 _ADAPTER = "adapter "  # before the arm's name in the fingerprints
 
 
@@ -32,8 +33,11 @@ def prepare(run: Run) -> tuple[RunFolder, Plan]:
     plan = Plan(run, photos, prints["model"])
     if folder.store.exists("run.yaml"):
         _check(folder, run, prints)
-        same = settled_adapters(folder.fingerprints()) == settled_adapters(prints)
-        if same and read_index(folder).fingerprint == photos.fingerprint and folder.run() == run:
+        if (
+            folder.fingerprints() == prints
+            and read_index(folder).fingerprint == photos.fingerprint
+            and folder.run() == run
+        ):
             return folder, plan
     write_index(folder, photos)
     facts = {"versions": provenance.versions(), "commit": provenance.commit(), "hardware": provenance.hardware()}
@@ -53,21 +57,24 @@ def fingerprints(run: Run, photos: PhotoSet) -> dict[str, str]:
     plan = plan_fingerprint(run, photos.fingerprint, model)
     weights = [mini.clip_fingerprint()] if run.embed.model == "embedded" else []
     embedder = fingerprint([run.embed.model_dump(mode="json"), photos.fingerprint, run.size_px, *weights])
-    layout = {"rows": run.rows, "shard_rows": run.cluster.shard_rows}
-    adapters = adapter_sums(run)
-    made_by = [adapters] if adapters else []
-    judge = fingerprint([plan, layout["rows"], embedder, run.filter.model_dump(mode="json"), *made_by])
-    train = fingerprint([judge, run.train.model_dump(mode="json")])
-    return {
+    prints = {
         "photos": photos.fingerprint,
         "model": model,
         "plan": plan,
-        "layout": fingerprint(layout),
+        "layout": fingerprint({"rows": run.rows, "shard_rows": run.cluster.shard_rows}),
         "embedder": embedder,
-        "judge": judge,
-        "train": train,
-        **{f"{_ADAPTER}{arm}": checksum for arm, checksum in adapters.items()},
+        **{f"{_ADAPTER}{arm}": checksum for arm, checksum in adapter_sums(run).items()},
     }
+    return {**prints, **judge_fingerprints(run, prints)}
+
+
+def judge_fingerprints(run: Run, prints: dict[str, str]) -> dict[str, str]:
+    """The names of what comes after images and vectors, whose ``prints`` are known: ``judge`` and ``train``."""
+    adapters = settled_adapters(prints)
+    made_by = [adapters] if adapters else []
+    filtered = run.filter.model_dump(mode="json")
+    judge = fingerprint([JUDGE_VERSION, prints["plan"], run.rows, prints["embedder"], filtered, *made_by])
+    return {"judge": judge, "train": fingerprint([judge, run.train.model_dump(mode="json")])}
 
 
 def settled_adapters(prints: dict[str, str]) -> dict[str, str]:
@@ -96,7 +103,7 @@ def _check(folder: RunFolder, run: Run, prints: dict[str, str]) -> None:
 
 def _decisive(config: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide a folder's images and vectors; all others may change between two runs of it."""
-    free = ("name", "output", "max_failed_fraction", "filter", "train")
+    free = ("name", "output", "max_failed_fraction", "filter", "train", "prices")
     kept = {key: value for key, value in config.items() if key not in free}
     kept["data"] = {key: value for key, value in config["data"].items() if key != "root"}
     kept["cluster"] = {"shard_rows": config["cluster"]["shard_rows"]}

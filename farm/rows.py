@@ -96,6 +96,7 @@ VERDICT: Columns = (
     Column("score", "float32", (), "mean cosine to the k nearest normals"),
     Column("nearest", "str", (), "photo id of the nearest normal"),
     Column("neighbour", "int64", (), "row of the kept image it duplicates, -1 if none"),
+    Column("twin", "str", (), "photo id of the few-shot, test or normal photograph that it copies, else empty"),
 )
 
 

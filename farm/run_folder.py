@@ -5,7 +5,7 @@ lease.json                         which driver is at work on it, with expiry
 progress.json                      how far that driver is; only for people
 attempts/shard-000017/             one file an attempt at a shard that is not committed yet
 sources/index.parquet              photographs used: id, sha256, split, category, licence, status, reason
-sources/embeddings-<embedder>.parquet  unit vectors of the normals
+sources/vectors-<embedder>/        unit vectors of the photographs, in blocks
 inversions/<model>-<schedule>/     block-000003.safetensors + .json: fp16 trajectories, checksummed
 candidates/shard-000017/           part.parquet (all rows of the shard) + done.json, written last
 facts/shard-000017-<part>.parquet  the small columns and the vectors of a part, for the judge

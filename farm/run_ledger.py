@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 
-from farm.ledger import PICTURES, build_ledger, stored_bytes
+from farm.ledger import PICTURES, Spent, build_ledger, stored_bytes
 from farm.parts import to_batch
 from farm.rows import VERDICTS
 from farm.run_folder import RunFolder
@@ -18,20 +18,26 @@ def write_ledger(folder: RunFolder) -> dict[str, int]:
     """Write the ledger anew; returns planned and each verdict's rows, which add up or ``RunError`` is raised."""
     parts = [_sized(to_batch(table)) for table in folder.candidates([*GROUPS, *PICTURES])]
     candidates = {name: np.concatenate([part[name] for part in parts]) for name in (*GROUPS, "bytes")}
-    lines = build_ledger(candidates, to_batch(folder.verdicts()), seconds_by_method(folder))
+    run = folder.run()
+    lines = build_ledger(candidates, to_batch(folder.verdicts()), spent(folder), run.prices)
     rows = [asdict(line) | {"reasons": json.dumps(line.reasons)} for line in lines]
     folder.write_table("ledger.parquet", pa.Table.from_pylist(rows))
     counts = {name: sum(getattr(line, name) for line in lines) for name in VERDICTS}
-    return {"planned": folder.run().rows, **counts}
+    return {"planned": run.rows, **counts}
 
 
-def seconds_by_method(folder: RunFolder) -> dict[str, float]:
-    """Seconds of generation by method, added up over the markers."""
-    seconds: dict[str, float] = {}
+def spent(folder: RunFolder) -> Spent:
+    """Seconds by method, added up over the markers; a shard's embedding is shared out by rows."""
+    device_s: dict[str, float] = {}
+    embed_s: dict[str, float] = {}
     for marker in folder.markers().values():
-        for name, cost in marker["costs"]["by_method"].items():
-            seconds[name] = seconds.get(name, 0.0) + float(cost["seconds"])
-    return seconds
+        costs = marker["costs"]
+        rows = sum(cost["rows"] for cost in costs["by_method"].values())
+        for name, cost in costs["by_method"].items():
+            device_s[name] = device_s.get(name, 0.0) + float(cost["seconds"])
+            each = float(costs.get("embed_s", 0.0)) / rows
+            embed_s[name] = embed_s.get(name, 0.0) + each * cost["rows"]
+    return Spent(device_s, embed_s)
 
 
 def _sized(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -239,6 +239,7 @@ def _write_verdicts(folder: RunFolder, samples: contract.Batch, photos: list[dic
         "score": np.where(failed, 0, score).astype(np.float32),
         "nearest": np.array(["" if bad else photos[0]["photo_id"] for bad in failed], object),
         "neighbour": np.where(duplicate, 0, -1).astype(np.int64),
+        "twin": np.array([""] * len(numbers), object),
     }
     folder.write_table(folder.verdict_name("verdicts.parquet"), to_table(verdicts, contract.VERDICT))
     folder.write_json(folder.verdict_name("calibration.json"), {"low": 0.7, "high": 0.955, "n": 8, "neighbours": 5})

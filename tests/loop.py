@@ -1,16 +1,16 @@
 """The stages of a run called one after the other in this process: what the Ray pipeline must equal byte for byte."""
 
-from cluster.settle import settle_run
 from farm.config import Run
 from farm.diffusion.backbone import load_backbone
 from farm.diffusion.inversion import Inverter
 from farm.embedders import load_embedder
 from farm.prepare import prepare
+from farm.settle_folder import settle_folder
 from farm.source_index import read_index
 from farm.stages.embed import Embed
 from farm.stages.generate import Generate
 from farm.stages.invert import InversionBlocks, Invert, needs_inversion
-from farm.stages.normals import NormalVectors
+from farm.stages.photo_vectors import PhotoVectors
 from farm.stages.sources import Sources
 from farm.stages.tentative import Tentative
 from farm.stages.write import Write
@@ -33,14 +33,14 @@ def run_in_a_loop(run: Run) -> None:
     embedder = load_embedder(run.embed, run.compute)
     embed, write = Embed(embedder), Write(folder, plan)
     for shard in reversed(range(plan.shard_count)):
-        batch, _ = generate.shard(shard)
+        batch, costs = generate.shard(shard)
         batch["embedding"] = embed.vectors(batch["image_png"], batch["sample_id"])
-        write.commit(shard, batch, {})
-    normals = NormalVectors(folder, photos)
+        write.commit(shard, batch, {"generate_s": 0.0, "embed_s": 0.0, "by_method": costs})
+    normals = PhotoVectors(folder, photos)
     for block in range(len(normals)):
         normals.embed(block, run, embedder)
     tentative = Tentative(folder)
     judge = tentative.judge(run, photos)
     for shard in reversed(range(plan.shard_count)):
         tentative.write(shard, judge)
-    settle_run(run.output)
+    settle_folder(folder)

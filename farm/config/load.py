@@ -31,8 +31,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Run:
     tree = read_yaml(data, str(where))
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: found {type(tree).__name__} at the top; a config is a mapping of settings")
-    for override in overrides:
-        _override(tree, override)
+    for text in overrides:
+        override(tree, text)
     return parse(tree, str(where))
 
 
@@ -71,7 +71,8 @@ def dump(run: Run) -> str:
     return yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, width=100)
 
 
-def _override(tree: dict[str, Any], text: str) -> None:
+def override(tree: dict[str, Any], text: str) -> None:
+    """Change ``tree`` by ``text``, an ``a.b=c``; ``ConfigError`` where there is no such place."""
     keys, found, value = text.partition("=")
     if not found or not all(keys.split(".")):
         raise ConfigError(f"--set {text}: must be a.b=value, e.g. --set train.stage1.steps=100")

@@ -40,6 +40,7 @@ class FilterConfig(Frozen):
     max_changed_area: Share = 0.35
     min_ssim_outside: Annotated[float, Field(ge=-1, le=1)] = 0.85
     near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.995
+    copy_of_photo: Annotated[float, Field(gt=0, le=1)] = 0.995  # cosine of a copy, if no normal is as near
     quota: Positive | None = None  # kept images at most for each (category, defect)
     select: Positive | None = None  # defect images in all, chosen to cover what is kept; None = all of it
 
@@ -112,6 +113,14 @@ class ClusterConfig(Frozen):
     stall_timeout_s: Positive = 600  # a worker whose batch takes longer is ended and replaced
 
 
+class PricesConfig(Frozen):
+    """What a worker costs an hour, in one currency; the ledger and ``farm plan --target`` count with it."""
+
+    device_hour: Annotated[float, Field(ge=0)] = 0.0  # of a generating worker
+    embed_hour: Annotated[float, Field(ge=0)] = 0.0  # of an embedding worker
+    currency: Text = "USD"
+
+
 class Run(Frozen):
     """All settings of a run. ``output`` is the run folder (path or URL)."""
 
@@ -130,6 +139,7 @@ class Run(Frozen):
     filter: FilterConfig = FilterConfig()
     train: TrainConfig = TrainConfig()
     cluster: ClusterConfig = ClusterConfig()
+    prices: PricesConfig = PricesConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -142,6 +142,7 @@ def _numbers(sample: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 def _facts(inputs: Inputs, sample: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     photo = inputs.photos.get(str(sample["source_id"]), {})
     nearest = inputs.photos.get(str(sample["nearest"]), {})
+    twin = inputs.photos.get(str(sample["twin"]), {})
     neighbour = int(sample["neighbour"])
     facts = (
         ("sample", str(sample["sample_id"])),
@@ -154,6 +155,7 @@ def _facts(inputs: Inputs, sample: dict[str, Any]) -> tuple[tuple[str, str], ...
         ("source", str(photo.get("relative") or sample["source_id"])),
         ("nearest normal", str(nearest.get("relative") or sample["nearest"])),
         ("duplicate of row", str(neighbour) if neighbour >= 0 else ""),
+        ("copy of photograph", str(twin.get("relative") or sample["twin"])),
         ("mean change", "" if sample["status"] != MADE else f"{_number(sample['mean_change'], '.2f')} of 255"),
         ("network evaluations", str(sample["evaluations"])),
         ("objection", str(sample["objection"])),

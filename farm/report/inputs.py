@@ -31,7 +31,7 @@ class Inputs:
     settings: dict[str, Any]  # run.yaml
     run: Run
     shards: int  # committed shards
-    samples: Batch  # PLANNED + FACTS, and outcome, reason, score, nearest, neighbour; one entry a committed row
+    samples: Batch  # PLANNED + FACTS, and outcome, reason, score, nearest, neighbour, twin; one entry a committed row
     judged: bool
     costs: list[dict[str, Any]]  # one a committed shard
     calibration: dict[str, Any]
@@ -99,6 +99,7 @@ def _with_outcome(samples: Batch, verdicts: pa.Table | None) -> Batch:
         "score": np.full(count, np.nan, np.float32),
         "nearest": np.full(count, "", object),
         "neighbour": np.full(count, -1, np.int64),
+        "twin": np.full(count, "", object),
     }
     if verdicts is not None and verdicts.num_rows and count:
         found = to_batch(verdicts)
@@ -106,8 +107,8 @@ def _with_outcome(samples: Batch, verdicts: pa.Table | None) -> Batch:
         order = np.argsort(found["row"], kind="stable")
         place = np.searchsorted(found["row"][order], samples["row"]).clip(max=len(order) - 1)
         match = found["row"][order][place] == samples["row"]
-        for name, values in judged.items():
-            values[match] = found[name][order][place][match]
+        for name in judged.keys() & found.keys():  # verdicts of an older farm have fewer columns
+            judged[name][match] = found[name][order][place][match]
     return {**samples, **judged}
 
 

@@ -5,36 +5,61 @@ and settings alone. No torch here (decision 8).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from farm.config import FilterConfig
+from farm.copies import COPIED_NORMAL, LEAKED, MEMORISED, audit, originals
 from farm.errors import RowError
 from farm.filters import RowFacts, first_objection
 from farm.index import NormalIndex
 from farm.rows import JUDGED, MADE, VERDICT, Array, Batch, check
 
 Vectors = npt.NDArray[np.float32]
+Photos = tuple[Sequence[str], Vectors]
+NO_PHOTOS: Photos = ((), np.zeros((0, 0), np.float32))
 
 
 class Judge:
     """Holds the index of one category's normals and its calibration; build once, then judge many shards.
 
-    ``normal_vectors`` is (N, D) float32 of length 1. Raises ``DataError`` with too few normals for ``neighbours``.
+    ``normals``, ``shots`` and ``test`` are the ids and (N, D) float32 unit vectors of the photographs of each split.
+    Raises ``DataError`` with too few normals for ``neighbours``.
     """
 
     takes = JUDGED
     gives = VERDICT
 
     def __init__(
-        self, settings: FilterConfig, normal_ids: Sequence[str], normal_vectors: Vectors, threads: int = 1
+        self,
+        settings: FilterConfig,
+        normals: Photos,
+        shots: Photos = NO_PHOTOS,
+        test: Photos = NO_PHOTOS,
+        threads: int = 1,
     ) -> None:
         self.settings = settings
-        self.index = NormalIndex(normal_ids, normal_vectors, threads)
+        self.index = NormalIndex(*normals, threads)
+        self.copies = originals(settings.copy_of_photo, self.index, shots, test)
         self.calibration = self.index.calibrate(
             settings.neighbours, settings.low_quantile, settings.low_margin, settings.high_quantile
         )
+
+    def facts(self) -> dict[str, Any]:
+        """What the verdicts rest on, for ``calibration.json``: thresholds, scores of the normals, and the audit.
+
+        ``copies`` has the bar of each reason; ``alike`` lists learning photographs that are too alike a test one.
+        """
+        copies = {name: {"floor": found.floor, "highest": found.highest} for name, found in self.copies.items()}
+        alike: list[tuple[str, str, float]] = []
+        if LEAKED in self.copies:
+            held = [self.copies[name].index for name in (COPIED_NORMAL, MEMORISED) if name in self.copies]
+            test, floor = self.copies[LEAKED].index, self.settings.copy_of_photo
+            alike = [pair for one in held for pair in audit(one, test, floor)]
+        return {**asdict(self.calibration), "copies": copies, "alike": alike}
 
     def judge(self, columns: Mapping[str, Array]) -> Batch:
         """``rows.VERDICT`` of each row of ``takes``, by what can be said of that row alone.
@@ -44,8 +69,9 @@ class Judge:
         check(columns, self.takes, "judge input")
         made = columns["status"] == MADE
         scores, nearest = self._scores(columns, made)
+        copied, twins = self._copied(columns, made)
         reasons = [
-            self._reason(columns, row, float(scores[row])) if made[row] else str(columns["error"][row])
+            copied[row] or self._reason(columns, row, float(scores[row])) if made[row] else str(columns["error"][row])
             for row in range(len(made))
         ]
         keep = np.array([bool(ok) and not reason for ok, reason in zip(made, reasons, strict=True)], bool)
@@ -58,6 +84,7 @@ class Judge:
             "score": scores,
             "nearest": nearest,
             "neighbour": np.full(len(made), -1, np.int64),
+            "twin": _strings(twins),
         }
         check(verdicts, self.gives, "judge output")
         return verdicts
@@ -74,6 +101,19 @@ class Judge:
         if made.any():
             scores[made], nearest[made] = self.index.scores(vectors[made], self.settings.neighbours)
         return scores, nearest
+
+    def _copied(self, columns: Mapping[str, Array], made: Array) -> tuple[list[str], list[str]]:
+        """For each row the reason of a copy and the photograph that it copies, empty where it is none."""
+        reasons, twins = [""] * len(made), [""] * len(made)
+        for reason, photographs in self.copies.items():
+            asked = np.flatnonzero(made & (columns["kind"] == "normal") if reason == COPIED_NORMAL else made)
+            if len(asked) == 0:
+                continue
+            found, ids = photographs.found(columns["embedding"][asked].astype(np.float32, copy=False))
+            for number in np.flatnonzero(found):
+                row = asked[number]
+                reasons[row], twins[row] = reasons[row] or reason, twins[row] or ids[number]
+        return reasons, twins
 
     def _reason(self, columns: Mapping[str, Array], row: int, score: float) -> str:
         facts = RowFacts(

@@ -8,13 +8,12 @@ import pyarrow as pa
 
 from farm.config import Run
 from farm.datasets.photo import PhotoSet
-from farm.dedup import Blocks
 from farm.ids import shard_name
 from farm.parts import from_checked_parquet, to_batch, to_checked_parquet, to_table
 from farm.rows import JUDGED, VERDICT, Array, Batch
 from farm.run_folder import RunFolder
 from farm.stages.judge import Judge
-from farm.stages.normals import NormalVectors
+from farm.stages.photo_vectors import PhotoVectors
 from farm.stages.settle import GROUPS
 
 COLUMNS = (*VERDICT, *(column for column in JUDGED if column.name in GROUPS))
@@ -29,8 +28,9 @@ class Tentative:
         self._place = folder.verdict_name("tentative")
 
     def judge(self, run: Run, photos: PhotoSet) -> Judge:
-        """The stage that makes them, from the stored vectors of the normals."""
-        return Judge(run.filter, *NormalVectors(self.folder, photos).read())
+        """The stage that makes them, from the stored vectors of the photographs."""
+        vectors = PhotoVectors(self.folder, photos)
+        return Judge(run.filter, vectors.read("train"), vectors.read("shots"), vectors.read("test"))
 
     def done(self) -> set[int]:
         """The shards that have theirs."""
@@ -83,8 +83,3 @@ class Tentative:
 
     def _name(self, shard: int) -> str:
         return f"{self._place}/{shard_name(shard)}.parquet"
-
-
-def laid_out(parts: list[npt.NDArray[np.float32]]) -> Blocks:
-    """Vectors by number, in the order of ``parts``."""
-    return Blocks(parts, np.arange(sum(len(part) for part in parts), dtype=np.int64))

@@ -85,7 +85,7 @@ def test_a_second_run_redoes_nothing(made: Run, monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a finished phase was executed again")
 
-    for phase in ("invert", "generate", "embed_normals", "judge"):
+    for phase in ("invert", "generate", "embed_photos", "judge"):
         monkeypatch.setattr(f"cluster.pipeline.{phase}", refuse)
     generate(made)
     assert {path: path.stat().st_mtime_ns for path in Path(made.output, "candidates").rglob("*")} == before

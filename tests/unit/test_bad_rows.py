@@ -222,7 +222,7 @@ def test_a_vector_that_is_no_number_is_refused_and_its_neighbours_are_judged_as_
     rng = np.random.default_rng(0)
     normals = rng.normal(size=(12, 8)).astype(np.float32) * 0.1 + 1
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    judge = Judge(FilterConfig(), [str(number) for number in range(12)], normals)
+    judge = Judge(FilterConfig(), ([str(number) for number in range(12)], normals))
     batch = judged_rows(normals[:4].copy())
     wanted = judge.judge(batch)
     broken = {**batch, "embedding": batch["embedding"].copy()}

@@ -9,7 +9,7 @@ import pytest
 from farm.errors import RunError
 from farm.parts import from_parquet, to_parquet
 from farm.prepare import prepare
-from farm.run_ledger import seconds_by_method, write_ledger
+from farm.run_ledger import spent, write_ledger
 from farm.source_index import NAME, read_index
 from tests.factories import make_run_folder
 from tests.photos import make_run, make_tree
@@ -22,7 +22,7 @@ def test_the_ledger_adds_up_to_the_plan_and_to_the_markers(tmp_path: Path) -> No
     lines = folder.read_table("ledger.parquet").to_pylist()
     assert sum(line["attempts"] for line in lines) == 24
     assert all(sum(json.loads(line["reasons"]).values()) == line["refused"] for line in lines)
-    assert sum(line["device_s"] for line in lines) == pytest.approx(sum(seconds_by_method(folder).values()))
+    assert sum(line["device_s"] for line in lines) == pytest.approx(sum(spent(folder).device_s.values()))
     stored = folder.read_shard(0, ["image_png"])["image_png"].to_pylist()
     assert sum(line["bytes"] for line in lines) > sum(map(len, stored))
 

@@ -52,6 +52,7 @@ def judge(folder: RunFolder, verdicts: list[str], reason: str = "unchanged") -> 
     batch["keep"] = np.array([one == "kept" for one in verdicts])
     batch["score"] = np.zeros(len(rows), np.float32)
     batch["neighbour"] = np.full(len(rows), -1)
+    batch["twin"] = np.array([""] * len(rows), object)
     folder.write_table(folder.verdict_name("verdicts.parquet"), to_table(batch, VERDICT))
 
 

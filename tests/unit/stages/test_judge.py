@@ -9,15 +9,19 @@ from conformal_clip_data import nominal_dir
 from skimage import data
 
 from farm.config import ComputeConfig, EmbedConfig, FilterConfig
+from farm.dedup import Blocks
 from farm.embedders import load_embedder
 from farm.errors import DataError, RowError
 from farm.ids import generator
 from farm.rows import VERDICT, names
 from farm.stages.judge import Judge
 from farm.stages.settle import GROUPS, settle
-from farm.stages.tentative import laid_out
 
 SIZE_PX = 128
+
+
+def laid_out(parts):
+    return Blocks(parts, np.arange(sum(map(len, parts))))
 
 
 def unit(vectors):
@@ -142,7 +146,7 @@ def vectors():
 
 @pytest.fixture(scope="module")
 def textile_judge(vectors):
-    return Judge(FilterConfig(), [f"photo-{n}" for n in range(50)], vectors["normals"])
+    return Judge(FilterConfig(), ([f"photo-{n}" for n in range(50)], vectors["normals"]))
 
 
 # card 000 7.3
@@ -165,7 +169,7 @@ def test_raising_the_lower_threshold_never_keeps_more(vectors):
     columns = candidates(np.concatenate([vectors["jitter"], vectors["noise"], vectors["other"]]))
     kept = []
     for margin in (0.9, 0.6, 0.4, 0.3, 0.1, 0.03, 0.0):
-        kept.append(Judge(FilterConfig(low_margin=margin), ids, vectors["normals"]).judge(columns)["keep"])
+        kept.append(Judge(FilterConfig(low_margin=margin), (ids, vectors["normals"])).judge(columns)["keep"])
     for looser, stricter in pairwise(kept):
         assert not (stricter & ~looser).any()
     counts = [int(keep.sum()) for keep in kept]
@@ -179,7 +183,7 @@ def test_raising_the_lower_threshold_never_keeps_more(vectors):
 @pytest.fixture(scope="module")
 def judge():
     settings = FilterConfig(near_duplicate=0.95, low_quantile=0, low_margin=0.02, quota=20)
-    return Judge(settings, [f"photo-{n}" for n in range(60)], cloud(60))
+    return Judge(settings, ([f"photo-{n}" for n in range(60)], cloud(60)))
 
 
 def test_verdicts_say_what_happened_to_each_row(judge):
@@ -219,7 +223,40 @@ def test_embeddings_of_another_model_are_refused(judge):
 
 def test_too_few_normals_are_refused():
     with pytest.raises(DataError, match=r"filter\.neighbours=5 needs at least 6"):
-        Judge(FilterConfig(), ["a", "b", "c"], cloud(3))
+        Judge(FilterConfig(), (["a", "b", "c"], cloud(3)))
+
+
+@pytest.fixture(scope="module")
+def wary():
+    normals, shots, test = cloud(60), cloud(3, seed=5), cloud(4, seed=6)
+    names = [
+        [f"{name}-{n}" for n in range(len(of))] for name, of in (("normal", normals), ("shot", shots), ("test", test))
+    ]
+    return Judge(FilterConfig(low_margin=0.5), *zip(names, (normals, shots, test), strict=True))
+
+
+class TestCopies:
+    """A row that is a photograph of another split is refused, with that photograph's id."""
+
+    def test_by_pair(self, wary):
+        columns = candidates(np.concatenate([cloud(3, seed=5)[1:2], cloud(4, seed=6)[3:], cloud(1, seed=8)]))
+        verdicts = wary.judge(columns)
+        assert verdicts["reason"].tolist() == ["memorised", "leaked", ""]
+        assert verdicts["twin"].tolist() == ["shot-1", "test-3", ""]
+        assert verdicts["verdict"].tolist() == ["refused", "refused", "kept"]
+
+    def test_only_a_generated_normal_may_not_be_a_normal(self, wary):
+        columns = candidates(np.repeat(cloud(60)[7:8], 2, axis=0), kind=strings(["normal", "defect"]))
+        verdicts = wary.judge(columns)
+        assert verdicts["reason"].tolist() == ["copied_normal", ""]
+        assert verdicts["twin"].tolist() == ["normal-7", ""]
+
+    def test_the_bars_and_alike_photographs_are_told(self, wary):
+        facts = wary.facts()
+        assert set(facts["copies"]) == {"leaked", "memorised", "copied_normal"}
+        assert facts["alike"] == []
+        leaky = Judge(FilterConfig(), ([f"n{n}" for n in range(60)], cloud(60)), test=(["t"], cloud(60)[9:10]))
+        assert [pair[:2] for pair in leaky.facts()["alike"]] == [("n9", "t")]
 
 
 # card 000 7.4

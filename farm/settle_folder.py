@@ -1,0 +1,44 @@
+"""From the tentative verdicts of a run folder to its final ones, committed."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from farm.dedup import Blocks, near_duplicates
+from farm.dedup.cells import Ranks
+from farm.parts import to_table
+from farm.rows import VERDICT, VERDICTS
+from farm.run_folder import RunFolder
+from farm.source_index import read_index
+from farm.stages.settle import GROUPS, settle
+from farm.stages.tentative import Tentative
+
+Vectors = npt.NDArray[np.float32]
+Gather = Callable[[list[list[int]]], list[Vectors]]  # groups of shards → the vectors of their kept rows
+Search = Callable[[Blocks], Ranks]  # vectors by rank → for each the rank that refuses it, or -1
+
+
+def settle_folder(folder: RunFolder, gather: Gather | None = None, search: Search | None = None) -> dict[str, int]:
+    """Write verdicts.parquet and calibration.json of the present judge; every shard has its tentative verdicts.
+
+    ``gather`` and ``search`` may share the work out; without them it is done here. Returns the rows of each verdict.
+    """
+    run = folder.run()
+    tentative = Tentative(folder)
+    columns = tentative.read()
+    verdicts = {column.name: columns[column.name] for column in VERDICT}
+    shards = tentative.blocks(verdicts)
+    parts = gather(shards) if gather else [tentative.vectors(group) for group in shards]
+    vectors = Blocks(parts, np.arange(sum(len(part) for part in parts), dtype=np.int64))
+
+    def find(places: Ranks) -> Ranks:
+        chosen = Blocks(vectors.parts, vectors.places[places])
+        return search(chosen) if search else near_duplicates(chosen, run.filter.near_duplicate, run.seed)
+
+    final = settle(run.filter, verdicts, {name: columns[name] for name in GROUPS}, vectors, find)
+    facts = tentative.judge(run, read_index(folder)).facts()
+    folder.write_json(folder.verdict_name("calibration.json"), facts)
+    folder.write_table(folder.verdict_name("verdicts.parquet"), to_table(final, VERDICT))
+    tentative.clear()
+    return {name: int((final["verdict"] == name).sum()) for name in VERDICTS}
