@@ -13,7 +13,7 @@ from typing import Any, Literal
 from cluster import pipeline, resources, session
 from cluster.progress import Progress, Report
 from cluster.resume import Work, until_done
-from farm import attempts
+from farm import attempts, rounds
 from farm.config import Run
 from farm.errors import RunError
 from farm.fitting.adapters import fitted_arms, is_current
@@ -102,15 +102,31 @@ class Flow:
 
     def generate(self) -> None:
         """Generate, embed and write the missing shards; a hopeless run ends with its reasons."""
-        self._work("generate", "shards", self.missing_shards, self._generate)
+        for number in range(self.plan.round_count):
+            missing = partial(self.missing_shards, self.plan.round_shards(number))
+            if missing():
+                self._decide(number)
+            name = "generate" if self.plan.round_count == 1 else f"generate round {number}"
+            self._work(name, "shards", missing, self._generate)
         check_failures(self.folder, self.run)
+
+    def _decide(self, number: int) -> None:
+        """Let the plan know the shares of round ``number``, from the verdicts on the rounds before it."""
+        if rounds.is_decided(self.folder, number):
+            return
+        from cluster.settle import decide
+
+        self._judge_rows([shard for earlier in range(number) for shard in self.plan.round_shards(earlier)])
+        with self._phase(f"decide round {number}", 1, "rounds"):
+            decide(self.run, self.url, number)
+        self.plan = rounds.open_plan(self.folder, self.run, self.plan.photos, self.folder.fingerprints()["model"])
 
     def _generate(self, shards: Sequence[int], report: Report) -> None:
         pipeline.generate(self.run, self.url, shards, self.driver, self._bounded(report))
 
-    def missing_shards(self) -> list[int]:
-        """The shards that are not committed, in order."""
-        return sorted(set(range(self.plan.shard_count)) - self.folder.done_shards())
+    def missing_shards(self, among: Sequence[int] | None = None) -> list[int]:
+        """The shards that are not committed, in order; of all, or of those ``among`` which one looks."""
+        return sorted(set(range(self.plan.shard_count) if among is None else among) - self.folder.done_shards())
 
     def _bounded(self, report: Report) -> Report:
         """``report``, which ends a hopeless run early: with the first rows that the failure budget does not allow."""
@@ -125,24 +141,26 @@ class Flow:
 
     def judge(self) -> None:
         """Embed the photographs, judge every candidate, settle duplicates and quotas over the whole run."""
-        vectors = PhotoVectors(self.folder, self.plan.photos)
-
-        def missing() -> list[int]:
-            return [block for block in range(len(vectors)) if not vectors.is_done(block)]
-
-        self._work("embed photographs", "blocks", missing, partial(pipeline.embed_photos, self.run, self.url))
         judged = self.folder.store.exists(self.folder.verdict_name("verdicts.parquet"))
-        tentative = Tentative(self.folder)
-
-        def unjudged() -> list[int]:
-            return [] if judged else sorted(set(range(self.plan.shard_count)) - tentative.done())
-
-        self._work("judge", "shards", unjudged, partial(pipeline.judge, self.run, self.url))
+        self._judge_rows([] if judged else range(self.plan.shard_count))
         with self._phase("settle", 0 if judged else self.run.rows, "rows"):
             if not judged:
                 from cluster.settle import settle
 
                 settle(self.run, self.url)
+
+    def _judge_rows(self, shards: Sequence[int]) -> None:
+        """Tentative verdicts on the rows of ``shards``."""
+        vectors, tentative = PhotoVectors(self.folder, self.plan.photos), Tentative(self.folder)
+
+        def missing() -> list[int]:
+            return [block for block in range(len(vectors)) if not vectors.is_done(block)]
+
+        def unjudged() -> list[int]:
+            return sorted(set(shards) - tentative.done())
+
+        self._work("embed photographs", "blocks", missing, partial(pipeline.embed_photos, self.run, self.url))
+        self._work("judge", "shards", unjudged, partial(pipeline.judge, self.run, self.url))
 
     def train(self) -> None:
         """Stage 1 on streamed rule-based images, stage 2 on kept generated ones."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from farm import attempts
 from farm.parts import to_batch, to_table
-from farm.plan import Plan
+from farm.rounds import open_plan
 from farm.rows import EMBEDDED, ENCODED
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
@@ -38,7 +38,7 @@ class _Worker:
         self.run = self.folder.run().model_copy(update={"output": url})  # absolute, wherever this worker is
         self.photos = read_index(self.folder)
         self.model = self.folder.fingerprints()["model"]
-        self.plan = Plan(self.run, self.photos, self.model)
+        self.plan = open_plan(self.folder, self.run, self.photos, self.model)
 
 
 class _Trying(_Worker):

@@ -14,6 +14,7 @@ from farm.fitting.adapters import adapter_sums, hold_adapters
 from farm.ids import fingerprint
 from farm.lease import read_lease
 from farm.plan import Plan, plan_fingerprint
+from farm.rounds import open_plan
 from farm.run_folder import RunFolder
 from farm.source_index import read_index, write_index
 
@@ -30,7 +31,7 @@ def prepare(run: Run) -> tuple[RunFolder, Plan]:
     folder = RunFolder(run.output)
     photos = load_photos(run.data)
     prints = fingerprints(run, photos)
-    plan = Plan(run, photos, prints["model"])
+    plan = open_plan(folder, run, photos, prints["model"])
     if folder.store.exists("run.yaml"):
         _check(folder, run, prints)
         if (

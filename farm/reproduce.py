@@ -8,7 +8,7 @@ import numpy as np
 from farm.errors import RunError
 from farm.images import decode_image
 from farm.parts import to_batch
-from farm.plan import Plan
+from farm.rounds import open_plan
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
@@ -73,7 +73,7 @@ def reproduce(folder: RunFolder, sample: str) -> Reproduced:
     number = find_row(folder, sample)
     stored = _stored(folder, number)
     run, prints = folder.run().model_copy(update={"output": folder.store.root}), folder.fingerprints()
-    plan = Plan(run, read_index(folder), prints["model"])
+    plan = open_plan(folder, run, read_index(folder), prints["model"])
     if plan.fingerprint != prints["plan"]:
         raise RunError(f"{folder.store.root}: was planned by another version of the farm; use that one to reproduce it")
     if stored["status"] == "poisoned":

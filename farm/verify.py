@@ -15,6 +15,7 @@ from farm.ids import shard_name
 from farm.images import decode_image, decode_mask
 from farm.parts import to_batch
 from farm.plan import Plan
+from farm.rounds import open_plan
 from farm.rows import FAILED, MADE, PLANNED, POISONED, STATUSES, Batch, names
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
@@ -52,7 +53,7 @@ def verify(folder: RunFolder) -> Found:
     """Recount everything in ``folder``; reads every part once."""
     run = folder.run()
     prints = folder.fingerprints()
-    plan = Plan(run, read_index(folder), prints["model"])
+    plan = open_plan(folder, run, read_index(folder), prints["model"])
     found = Found()
     found.counts["planned"] = len(plan)
     if plan.fingerprint != prints["plan"]:

@@ -1,11 +1,15 @@
 """The stages of a run called one after the other in this process: what the Ray pipeline must equal byte for byte."""
 
+from functools import partial
+
+from farm import rounds
 from farm.config import Run
 from farm.diffusion.backbone import load_backbone
 from farm.diffusion.inversion import Inverter
 from farm.embedders import load_embedder
 from farm.prepare import prepare
-from farm.settle_folder import settle_folder
+from farm.rounds import open_plan
+from farm.settle_folder import settle_folder, settled
 from farm.source_index import read_index
 from farm.stages.embed import Embed
 from farm.stages.generate import Generate
@@ -31,16 +35,19 @@ def run_in_a_loop(run: Run) -> None:
                 blocks[arm].write(block, *stage.block(blocks[arm].photos(block)), {})
     generate = Generate(run, photos, plan, lambda arm, photo: blocks[arm].trajectory(photo))
     embedder = load_embedder(run.embed, run.compute)
-    embed, write = Embed(embedder), Write(folder, plan)
-    for shard in reversed(range(plan.shard_count)):
-        batch, costs = generate.shard(shard)
-        batch["embedding"] = embed.vectors(batch["image_png"], batch["sample_id"])
-        write.commit(shard, batch, {"generate_s": 0.0, "embed_s": 0.0, "by_method": costs})
-    normals = PhotoVectors(folder, photos)
-    for block in range(len(normals)):
-        normals.embed(block, run, embedder)
+    vectors = PhotoVectors(folder, photos)
+    for block in range(len(vectors)):
+        vectors.embed(block, run, embedder)
     tentative = Tentative(folder)
     judge = tentative.judge(run, photos)
-    for shard in reversed(range(plan.shard_count)):
-        tentative.write(shard, judge)
+    embed, write = Embed(embedder), Write(folder, plan)
+    for number in range(plan.round_count):
+        if not rounds.is_decided(folder, number):
+            rounds.decide(folder, plan, number, partial(settled, folder))
+            plan = generate.plan = write.plan = open_plan(folder, run, photos, model)
+        for shard in reversed(plan.round_shards(number)):
+            batch, costs = generate.shard(shard)
+            batch["embedding"] = embed.vectors(batch["image_png"], batch["sample_id"])
+            write.commit(shard, batch, {"generate_s": 0.0, "embed_s": 0.0, "by_method": costs})
+            tentative.write(shard, judge)
     settle_folder(folder)

@@ -25,6 +25,7 @@ from farm.config.methods import (
     VariationalConfig,
 )
 from farm.config.run import (
+    BudgetConfig,
     ClusterConfig,
     ComputeConfig,
     DetectorConfig,
@@ -41,6 +42,7 @@ __all__ = [
     "AdaBldmConfig",
     "AdaptConfig",
     "BackgroundAwareConfig",
+    "BudgetConfig",
     "ClusterConfig",
     "ComputeConfig",
     "ControlFit",

@@ -113,6 +113,15 @@ class ClusterConfig(Frozen):
     stall_timeout_s: Positive = 600  # a worker whose batch takes longer is ended and replaced
 
 
+class BudgetConfig(Frozen):
+    """How the rows are shared out over the methods: by their ``share``, or by what rounds of rows showed."""
+
+    kind: Literal["uniform", "adaptive"] = "uniform"
+    round_rows: Positive = 256  # rows of a round, whole shards
+    explore: Share = 0.1  # of a round's rows, evenly over all arms
+    flat_cost: Annotated[float, Field(gt=0)] = 1.0  # of an attempt beside its network evaluations, in evaluations
+
+
 class PricesConfig(Frozen):
     """What a worker costs an hour, in one currency; the ledger and ``farm plan --target`` count with it."""
 
@@ -140,6 +149,7 @@ class Run(Frozen):
     train: TrainConfig = TrainConfig()
     cluster: ClusterConfig = ClusterConfig()
     prices: PricesConfig = PricesConfig()
+    budget: BudgetConfig = BudgetConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -172,6 +182,15 @@ class Run(Frozen):
         found = self.arm_names()
         if not found or len(set(found)) != len(found):
             raise ValueError(f"methods: at least one, each name once; found {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_are_whole_shards(self) -> "Run":
+        budget, size = self.budget, self.cluster.shard_rows
+        if budget.kind == "adaptive" and budget.round_rows % size:
+            raise ValueError(
+                f"budget.round_rows must be a multiple of cluster.shard_rows; found {budget.round_rows} and {size}"
+            )
         return self
 
     def arm_names(self) -> list[str]:

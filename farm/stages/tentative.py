@@ -1,6 +1,6 @@
 """Tentative verdicts, one file a shard below the judge's folder: they come before what concerns all rows at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +46,9 @@ class Tentative:
         kept = int(verdicts["keep"].sum())
         return {"shard": shard, "rows": len(verdicts["row"]), "kept": kept}
 
-    def read(self) -> Batch:
-        """``COLUMNS`` of all rows of all shards, in row order; only the columns, so a million rows are small."""
-        parts = [to_batch(self._table(shard)) for shard in sorted(self.done())]
+    def read(self, shards: Sequence[int]) -> Batch:
+        """``COLUMNS`` of all rows of ``shards``, in their order; only the columns, so a million rows are small."""
+        parts = [to_batch(self._table(shard)) for shard in shards]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def blocks(self, verdicts: Mapping[str, Array]) -> list[list[int]]:

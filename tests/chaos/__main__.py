@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks import _report as report
 from tests.chaos import processes
@@ -106,19 +107,19 @@ def line(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def results(outcomes: Sequence[Outcome]) -> dict[str, object]:
+def results(trials: Sequence[dict[str, Any]]) -> dict[str, object]:
     """The JSON: how it was measured, figures, and every trial with its blows."""
-    run = [outcome for outcome in outcomes if not outcome.not_run]
-    counts = {"trials": len(run), "identical": sum(outcome.passed for outcome in run)}
-    counts["not_run"] = len(outcomes) - len(run)
+    run = [trial for trial in trials if not trial["not_run"]]
+    counts = {"trials": len(run), "identical": sum(trial["passed"] for trial in run)}
+    counts["not_run"] = len(trials) - len(run)
     for name in COUNTED:
-        counts[name] = sum(told(outcome.difference)[name] for outcome in run if outcome.difference)
+        counts[name] = sum(trial.get(name, 0) for trial in run)
     for kind in KINDS:
-        counts[f"blows.{kind}"] = sum(outcome.struck.get(kind, 0) for outcome in run)
+        counts[f"blows.{kind}"] = sum(trial["struck"].get(kind, 0) for trial in run)
     figures = {name: report.figure([float(count)], "count") for name, count in counts.items()}
     if run:
-        figures["seconds"] = report.figure([outcome.seconds for outcome in run], "s")
-        figures["starts"] = report.figure([float(outcome.starts) for outcome in run], "starts")
+        figures["seconds"] = report.figure([trial["seconds"] for trial in run], "s")
+        figures["starts"] = report.figure([float(trial["starts"]) for trial in run], "starts")
     return {
         "command": f"python -m tests.chaos {' '.join(sys.argv[1:])}".strip(),
         "commit": report.commit(),
@@ -126,11 +127,11 @@ def results(outcomes: Sequence[Outcome]) -> dict[str, object]:
         "versions": report.versions(),
         "n": len(run),
         "figures": figures,
-        "trials": [_trial(outcome) for outcome in outcomes],
+        "trials": list(trials),
     }
 
 
-def _trial(outcome: Outcome) -> dict[str, object]:
+def _trial(outcome: Outcome) -> dict[str, Any]:
     difference = told(outcome.difference) if outcome.difference else {}
     tree = {**asdict(outcome.scenario), "passed": outcome.passed, "not_run": outcome.not_run, **difference}
     shown = {"struck": outcome.struck, "starts": outcome.starts, "seconds": round(outcome.seconds, 1)}
@@ -144,21 +145,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     processes.adopt_orphans()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     bench = Bench(folder, asked.shards, asked.patience, asked.keep, asked.one_calm)
-    outcomes: list[Outcome] = []
+    path = Path(asked.out or report.RESULTS / "chaos.json") if asked.out or not asked.only else None
+    trials = json.loads(path.read_text())["trials"] if asked.go_on and path and path.exists() else []
+    known = {trial["trial"] for trial in trials}
     try:
         for trial in range(asked.first, asked.first + asked.trials):
-            outcomes.append(bench.play(draw(asked.seed, trial, asked.only)))
-            print(line(outcomes[-1]), flush=True)
+            if trial in known:
+                continue
+            outcome = bench.play(draw(asked.seed, trial, asked.only))
+            print(line(outcome), flush=True)
+            trials.append(_trial(outcome))
+            if path is not None:  # after each, so that a session that is cut off loses none
+                path.write_text(json.dumps(results(trials), indent=2) + "\n")
     finally:
         processes.kill_all()
         bench.close()
-    partial = asked.only or asked.first
-    path = asked.out or (None if partial else report.RESULTS / "chaos.json")
-    if path is not None:
-        Path(path).write_text(json.dumps(results(outcomes), indent=2) + "\n")
-    run = [outcome for outcome in outcomes if not outcome.not_run]
-    passed = sum(outcome.passed for outcome in run)
-    print(f"{passed} of {len(run)} identical, {len(outcomes) - len(run)} not run", flush=True)
+    run = [trial for trial in trials if not trial["not_run"]]
+    passed = sum(trial["passed"] for trial in run)
+    print(f"{passed} of {len(run)} identical, {len(trials) - len(run)} not run", flush=True)
     return 0 if run and passed == len(run) else 1
 
 
@@ -172,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shards", type=int, default=40)
     parser.add_argument("--patience", type=float, default=600, help="seconds that a trial may take")
     parser.add_argument("--out", help="file for the JSON; benchmarks/results/chaos.json where nothing is left out")
+    parser.add_argument("--go-on", action="store_true", help="keep the trials that the JSON has, play the others")
     parser.add_argument("--keep", action="store_true", help="leave run folders and logs where they are")
     return parser
 

@@ -1,0 +1,47 @@
+"""An adaptive budget on Ray: rounds follow each other, and the dataset is that of a plain loop."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.flow import Flow
+from cluster.progress import Silent
+from farm.config import Run
+from farm.parts import to_batch
+from farm.run_folder import RunFolder
+from tests.loop import run_in_a_loop
+from tests.photos import make_run, make_tree
+
+pytestmark = pytest.mark.usefixtures("ray_local")
+
+
+def learning(root: Path, output: Path) -> Run:
+    return make_run(
+        root,
+        output,
+        rows=32,
+        methods=[
+            {"kind": "rules", "name": "specks", "recipes": ["noise"], "masks": {"min_area": 0.0005, "max_area": 0.001}},
+            {"kind": "rules", "recipes": ["noise"], "masks": {"min_area": 0.03, "max_area": 0.1}},
+        ],
+        embed={"kind": "pixels"},
+        filter={"near_duplicate": 1.0, "low_margin": 0.5, "min_changed_area": 0.005},
+        cluster={"shard_rows": 8, "num_cpus": 4},
+        budget={"kind": "adaptive", "round_rows": 16},
+    )
+
+
+def test_rounds_on_ray_make_what_rounds_in_a_loop_make(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "plates")
+    run_in_a_loop(learning(root, tmp_path / "loop"))
+    flow = Flow(learning(root, tmp_path / "ray"), Silent(), "farm generate")
+    with flow:
+        flow.generate()
+        flow.judge()
+    loop, here = RunFolder(str(tmp_path / "loop")), flow.folder
+    assert here.read_json("budget/round-000001.json") == loop.read_json("budget/round-000001.json")
+    for shard in range(4):
+        assert here.read_shard(shard).equals(loop.read_shard(shard))
+    assert {name: values.tolist() for name, values in to_batch(here.verdicts()).items()} == {
+        name: values.tolist() for name, values in to_batch(loop.verdicts()).items()
+    }
