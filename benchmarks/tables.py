@@ -16,12 +16,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import methods_tables, mini_tables
+from benchmarks import farm_tables, methods_tables, mini_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("docs/results.md", "docs/methods.md", "README.md", "farm/mini/weights/MODEL_CARD.md")
-MARK = re.compile(r"(<!-- table:([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PAGES = (
+    "docs/results.md",
+    "docs/methods.md",
+    "docs/reliability.md",
+    "docs/filter.md",
+    "README.md",
+    "farm/mini/weights/MODEL_CARD.md",
+)
+MARK = re.compile(r"(<!-- table:([a-z0-9_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COUNTS = ("planned", "kept", "refused", "failed", "poisoned")
 METRICS = {
     "image_auroc": "image AUROC",
@@ -83,7 +90,7 @@ def measured(name: str, table: Callable[[dict[str, Any]], str]) -> str:
 
 TABLES = {
     "autoencoder": autoencoder,
-    **{name: partial(measured, name, table) for name, table in mini_tables.TABLES.items()},
+    **{name: partial(measured, name, table) for name, table in (mini_tables.TABLES | farm_tables.TABLES).items()},
     "methods_bsdata": partial(measured, "methods_bsdata", partial(methods_tables.methods, "bsdata")),
     "methods_magnetic_tile": partial(
         measured, "methods_magnetic_tile", partial(methods_tables.methods, "magnetic_tile")
