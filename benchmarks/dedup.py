@@ -43,6 +43,7 @@ from benchmarks import _report
 from farm.dedup import Buckets, Cells, Looks, cells_for, near_duplicates, resolve
 from farm.dedup.cells import SAMPLE_PER_CELL
 from farm.dedup.greedy import trained
+from farm.dedup.hints import hints
 from farm.index import cosine_pairs
 
 THRESHOLD, SEED, DIRECTIONS, SPREAD = 0.95, 7, 2000, 0.9
@@ -187,7 +188,7 @@ def search(folder: Path, count: int) -> int:
     learnt = time.perf_counter()
     found = cells.looks(vectors, THRESHOLD)
     assigned = time.perf_counter()
-    buckets = Buckets(vectors, found, THRESHOLD)
+    buckets = Buckets(vectors, found, THRESHOLD, hints(vectors, vectors.shape[1]))
     refused_by = resolve(len(vectors), lambda asking, gone: buckets.first(asking, gone, 0, len(cells)))
     ended = time.perf_counter()
     np.save(folder / "cells.npy", found.cells)
@@ -258,7 +259,7 @@ def semdedup(vectors: np.ndarray, centroids: np.ndarray, planted: Planted) -> di
     cells = Cells(centroids)
     begun = time.perf_counter()
     found = cells.home(vectors)
-    buckets = Buckets(vectors, found, THRESHOLD)
+    buckets = Buckets(vectors, found, THRESHOLD, hints(vectors, vectors.shape[1]))
     resolve(len(vectors), lambda asking, gone: buckets.first(asking, gone, 0, len(cells)))
     figures = {"semdedup.seconds": _report.figure([time.perf_counter() - begun], "s")}
     return figures | {

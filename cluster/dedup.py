@@ -13,6 +13,7 @@ import numpy as np
 from farm.dedup import Blocks, Buckets, Cells, Looks, resolve
 from farm.dedup.buckets import NOBODY, Flags
 from farm.dedup.cells import Cell, Ranks
+from farm.dedup.hints import hints
 
 RANGES_PER_WORKER = 4  # so that one with large cells holds up nobody for long
 
@@ -34,16 +35,18 @@ def near_duplicates(
 
     asks = {"num_cpus": cpus}
     shared = ray.put(cells)
-    looks = ray.remote(**asks)(_looks)
-    found = Looks.joined(ray.get([looks.remote(shared, block, threshold) for block in blocks])).of(places)
+    looks = ray.remote(**asks, num_returns=2)(_looks)
+    asked = [looks.remote(shared, block, threshold) for block in blocks]
+    found = Looks.joined(ray.get([one for one, _ in asked])).of(places)
+    short = [ref for _, ref in asked]
     ranges = _ranges(found.home, len(cells), workers * RANGES_PER_WORKER)
     held = ray.put(found), ray.put(places)
     look = ray.remote(**asks)(_look)
 
     def search(asking: Ranks, gone: Flags) -> Ranks:
-        asked = ray.put(asking), ray.put(gone)
+        told = ray.put(asking), ray.put(gone)
         best = np.full(len(asking), NOBODY, np.int64)
-        parts = [look.remote(list(blocks), *held, threshold, *asked, low, high) for low, high in ranges]
+        parts = [look.remote(list(blocks), short, *held, threshold, *told, low, high) for low, high in ranges]
         while parts:
             (done,), parts = ray.wait(parts)
             which, first = ray.get(done)
@@ -61,16 +64,26 @@ def _ranges(home: Cell, count: int, most: int) -> list[tuple[int, int]]:
     return [(int(low), int(high)) for low, high in pairwise(limits) if high > low]
 
 
-def _looks(cells: Cells, block: Any, threshold: float) -> Looks:
-    return cells.looks(block, threshold)
+def _looks(cells: Cells, block: Any, threshold: float) -> tuple[Looks, Any]:
+    return cells.looks(block, threshold), hints(block, block.shape[1])
 
 
 def _look(
-    blocks: list[Any], looks: Looks, places: Ranks, threshold: float, asking: Ranks, gone: Flags, low: int, high: int
+    blocks: list[Any],
+    short: list[Any],
+    looks: Looks,
+    places: Ranks,
+    threshold: float,
+    asking: Ranks,
+    gone: Flags,
+    low: int,
+    high: int,
 ) -> tuple[Ranks, Ranks]:
     """Which of ``asking`` found somebody in the cells low..high-1, and whom."""
     import ray
 
-    first = Buckets(Blocks(ray.get(blocks), places), looks, threshold).first(asking, gone, low, high)
+    quarters = ray.get(short)
+    known = None if quarters[0] is None else Blocks(quarters, places)
+    first = Buckets(Blocks(ray.get(blocks), places), looks, threshold, known).first(asking, gone, low, high)
     which = np.flatnonzero(first != NOBODY)
     return which, first[which]

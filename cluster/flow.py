@@ -142,6 +142,8 @@ class Flow:
     def judge(self) -> None:
         """Embed the photographs, judge every candidate, settle duplicates and quotas over the whole run."""
         judged = self.folder.store.exists(self.folder.verdict_name("verdicts.parquet"))
+        if judged:
+            Tentative(self.folder).clear()  # what a driver left that died just then
         self._judge_rows([] if judged else range(self.plan.shard_count))
         with self._phase("settle", 0 if judged else self.run.rows, "rows"):
             if not judged:

@@ -22,7 +22,9 @@ def rejudge(folder: RunFolder, report: Report = lambda _finished, _work: None) -
 
     Raises ``RunError`` where a shard or the photographs' vectors are missing: ``farm generate`` has work to do first.
     """
+    tentative = Tentative(folder)
     if folder.store.exists(folder.verdict_name("verdicts.parquet")):
+        tentative.clear()
         return False
     photos, shards = read_index(folder), folder.shard_count()
     vectors = PhotoVectors(folder, photos)
@@ -33,7 +35,6 @@ def rejudge(folder: RunFolder, report: Report = lambda _finished, _work: None) -
             f"{folder.store.root}: {missing} of {shards} shards and {unread} of {len(vectors)} blocks of the "
             "photographs' vectors are missing; run 'farm generate' on the run's config first"
         )
-    tentative = Tentative(folder)
     judge = tentative.judge(folder.run(), photos)
     waiting = sorted(set(range(shards)) - tentative.done())
     for number, shard in enumerate(waiting):

@@ -8,23 +8,26 @@ import numpy.typing as npt
 
 from farm.dedup.blocks import Laid
 from farm.dedup.cells import Cell, Looks, Ranks
+from farm.dedup.hints import upper_bounds
 from farm.index import SLACK, cosine_pairs
 
 Flags = npt.NDArray[np.bool_]
 
 NOBODY = np.iinfo(np.int64).max  # later than every rank
 MEMBERS, VISITORS = 1024, 8192  # rows and columns of a block of cosines: 32 MB
+PAIRS, FEW = 16_384, 0.01  # pairs compared at a time, and the share of all up to which that is shorter
 AT_ONCE = 1 << 22  # visits that are laid out at a time
 
 
 class Buckets:
     """(N, D) unit vectors, float32 or float16, in the order of their ranks, and the cells that each looks into.
 
-    ``vectors`` need only give rows by number, so they may be a mapped file or ``Blocks``.
+    ``vectors`` and their ``hints`` (``farm.dedup.hints``; they save time, and may be missing) need only give rows by
+    number, so they may be mapped files or ``Blocks``.
     """
 
-    def __init__(self, vectors: Laid, looks: Looks, threshold: float) -> None:
-        self.vectors, self.looks, self.threshold = vectors, looks, threshold
+    def __init__(self, vectors: Laid, looks: Looks, threshold: float, hints: Laid | None = None) -> None:
+        self.vectors, self.looks, self.threshold, self.hints = vectors, looks, threshold, hints
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -65,14 +68,37 @@ class Buckets:
             asking = visitors[(visitors > block[0]) & (best[visitors] > block[0])]
             if len(asking) == 0:
                 continue
-            there = np.asarray(self.vectors[block], np.float32)
             for start in range(0, len(asking), VISITORS):
                 part = asking[start : start + VISITORS]
-                found = self._first_of(part, block, there)
+                pairs = self._possible(part, block)
+                found = self._first_of(part, block) if pairs is None else self._first_among(part, block, *pairs)
                 best[part] = np.minimum(best[part], found)
 
-    def _first_of(self, asking: Ranks, block: Ranks, there: npt.NDArray[np.float32]) -> Ranks:
-        here = np.asarray(self.vectors[asking], np.float32)
+    def _possible(self, asking: Ranks, block: Ranks) -> tuple[Ranks, Ranks] | None:
+        """(rows, columns) of the pairs that may be too near, in order; None where that is no shorter than all."""
+        if self.hints is None:
+            return None
+        bounds = upper_bounds(self.hints[asking], self.hints[block])
+        rows, columns = np.nonzero(bounds > self.threshold - SLACK)
+        earlier = block[columns] < asking[rows]
+        few = FEW * bounds.size
+        return (rows[earlier], columns[earlier]) if len(rows) <= few else None
+
+    def _first_among(self, asking: Ranks, block: Ranks, rows: Ranks, columns: Ranks) -> Ranks:
+        """The first too near of ``block`` for each of ``asking``, looking at the pairs (rows, columns) only."""
+        found = np.full(len(asking), NOBODY, np.int64)
+        for start in range(0, len(rows), PAIRS):
+            part = slice(start, start + PAIRS)
+            here, there = (
+                np.asarray(self.vectors[of], np.float32) for of in (asking[rows[part]], block[columns[part]])
+            )
+            near = cosine_pairs(here, there) >= self.threshold
+            np.minimum.at(found, rows[part][near], block[columns[part][near]])
+        return found
+
+    def _first_of(self, asking: Ranks, block: Ranks) -> Ranks:
+        """The first too near of ``block`` for each of ``asking``, looking at all pairs."""
+        here, there = (np.asarray(self.vectors[of], np.float32) for of in (asking, block))
         cosines = here @ there.T
         near = cosines > self.threshold - SLACK
         found = np.full(len(asking), NOBODY, np.int64)

@@ -35,6 +35,7 @@ EXACT_UP_TO = 16_384  # vectors that one cell may hold: all pairs of them take s
 PER_SQUARE_ROOT = 4.0  # cells for each square root of the vectors: as many centroids as members that a row looks at
 SAMPLE_PER_CELL = 32  # vectors that train a centroid
 ITERATIONS = 5
+UNIT = 4e-4  # what |x|² + |y|² may be off 2: float16 vectors are of length 1 within 1e-4
 USUAL = 128  # cells that are ranked for every row; a row that needs more gets more
 BLOCK, WIDE = 16_384, 1024  # vectors at a time; bounds memory, changes no result
 
@@ -120,7 +121,7 @@ class Cells:
             return Looks(np.arange(len(vectors) + 1, dtype=np.int64), np.zeros(len(vectors), np.int32))
         index = faiss.IndexFlatL2(self.centroids.shape[1])
         index.add(self.centroids)
-        reach = 2 * float(np.sqrt(2 * max(0.0, 1 - threshold))) * self._apart()
+        reach = 2 * float(np.sqrt(2 * max(0.0, 1 - threshold) + UNIT)) * self._apart()
         parts = [
             self._looks(index, reach, np.ascontiguousarray(vectors[start : start + BLOCK], np.float32))
             for start in range(0, len(vectors), BLOCK)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from farm.dedup.blocks import Laid
 from farm.dedup.buckets import NOBODY, Buckets, Flags
 from farm.dedup.cells import SAMPLE_PER_CELL, Cells, Looks, Ranks, cells_for
+from farm.dedup.hints import hints
 
 UNDECIDED, KEPT, REFUSED = 0, 1, 2
 
@@ -60,7 +61,8 @@ def near_duplicates(
     if len(vectors) == 0:
         return np.zeros(0, np.int64)
     cells = cells or trained(vectors, seed)
-    buckets = Buckets(vectors, looks or cells.looks(vectors, threshold), threshold)
+    dim = cells.centroids.shape[1]
+    buckets = Buckets(vectors, looks or cells.looks(vectors, threshold), threshold, hints(vectors, dim))
     return resolve(len(vectors), lambda asking, gone: buckets.first(asking, gone, 0, len(cells)))
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from farm.config import DataConfig
-from farm.datasets import PhotoSet, load_photos, read_photo
+from farm.datasets import read_photo
 from farm.errors import DataError
 from farm.report import build_report
 from farm.run_folder import RunFolder
 from farm.source_index import read_index, write_index
 from tests.factories import make_run_folder
-from tests.trees import save_mask, save_photo
+from tests.trees import load_folder, plain_folder, save_photo
 
 NAMES = [
     unicodedata.normalize("NFC", "é"),
@@ -41,24 +40,9 @@ NAMES = [
 ]
 
 
-def tree(root: Path, names: list[str]) -> Path:
-    """Five normals; a dent with its mask for each of ``names``."""
-    for number in range(5):
-        save_photo(root / "good" / f"{number}.png")
-    for name in names:
-        save_photo(root / "dent" / f"{name}.png")
-        save_mask(root / "masks" / "dent" / f"{name}.png")
-    return root
-
-
-def load(root: Path, **changes: Any) -> PhotoSet:
-    settings = {"kind": "folder", "root": str(root), "category": "part", "few_shot": "none", "max_bad_fraction": 0.5}
-    return load_photos(DataConfig.model_validate(settings | changes))
-
-
 def test_hostile_and_foreign_names_are_names(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", NAMES)
-    photos = load(root)
+    root = plain_folder(tmp_path / "part", NAMES)
+    photos = load_folder(root)
     assert photos.refused == ()
     dents = {photo.relative: photo for photo in photos.test if photo.defect}
     assert sorted(dents) == sorted(f"dent/{name}.png" for name in NAMES)
@@ -70,7 +54,7 @@ def test_hostile_and_foreign_names_are_names(tmp_path: Path) -> None:
 
 
 def test_hostile_names_survive_the_index_and_leave_no_file_behind(tmp_path: Path) -> None:
-    photos = load(tree(tmp_path / "part", NAMES))
+    photos = load_folder(plain_folder(tmp_path / "part", NAMES))
     folder = RunFolder(str(tmp_path / "run"))
     write_index(folder, photos)
     assert read_index(folder) == photos
@@ -87,13 +71,13 @@ def test_a_script_in_a_file_name_is_text_on_the_page(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_unicode_is_refused_in_words_that_can_be_written(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     raw = os.fsencode(root / "good") + b"/caf\xe9.png"  # Latin-1, as an old camera or archive names it
     try:
         shutil.copy(root / "good" / "0.png", raw)
     except OSError:
         pytest.skip("this file system takes Unicode names only")
-    photos = load(root)
+    photos = load_folder(root)
     (bad,) = photos.refused
     assert bad.reason == "good/caf\\udce9.png: the name is not Unicode text (UTF-8); rename the file or its folder"
     folder = RunFolder(str(tmp_path / "run"))
@@ -102,11 +86,11 @@ def test_a_name_that_is_no_unicode_is_refused_in_words_that_can_be_written(tmp_p
 
 
 def refused(root: Path) -> dict[str, str]:
-    return {Path(bad.path).name: bad.reason for bad in load(root).refused}
+    return {Path(bad.path).name: bad.reason for bad in load_folder(root).refused}
 
 
 def test_links_out_of_the_root_in_a_ring_or_to_nothing_are_refused(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     save_photo(tmp_path / "secret.png")
     (root / "good" / "7.png").symlink_to(tmp_path / "secret.png")
     (root / "good" / "8.png").symlink_to(root / "good" / "8.png")
@@ -119,24 +103,24 @@ def test_links_out_of_the_root_in_a_ring_or_to_nothing_are_refused(tmp_path: Pat
 
 
 def test_a_folder_of_photographs_that_is_a_link_out_of_the_root_gives_none(tmp_path: Path) -> None:
-    root, other = tree(tmp_path / "part", ["a"]), tree(tmp_path / "other", ["b"])
+    root, other = plain_folder(tmp_path / "part", ["a"]), plain_folder(tmp_path / "other", ["b"])
     (root / "hole").symlink_to(other / "dent")
     assert refused(root) == {"b.png": f"hole/b.png: is a link that leaves {root}; copy the file instead"}
 
 
 def test_a_link_inside_the_root_is_a_photograph(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     (root / "shelf").mkdir()
     (root / "good" / "0.png").rename(root / "shelf" / "0.png")
     (root / "good" / "0.png").symlink_to(root / "shelf" / "0.png")
-    photos = load(root, defects=["dent"])
+    photos = load_folder(root, defects=["dent"])
     assert photos.refused == ()
     assert photos.train[0].relative == "good/0.png"
 
 
 @pytest.mark.timeout(60)
 def test_a_pipe_or_a_folder_that_is_named_like_a_picture_is_refused_and_never_waited_for(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     os.mkfifo(root / "good" / "7.png")
     (root / "good" / "8.png").mkdir()
     os.mkfifo(root / "README.md")
@@ -148,7 +132,7 @@ def test_a_pipe_or_a_folder_that_is_named_like_a_picture_is_refused_and_never_wa
 
 @pytest.mark.timeout(60)
 def test_a_photograph_that_becomes_a_pipe_later_is_an_error_and_not_a_wait(tmp_path: Path) -> None:
-    photo = load(tree(tmp_path / "part", ["a"])).train[0]
+    photo = load_folder(plain_folder(tmp_path / "part", ["a"])).train[0]
     Path(photo.path).unlink()
     os.mkfifo(photo.path)
     said: list[str] = []
@@ -179,7 +163,7 @@ def locked(monkeypatch: pytest.MonkeyPatch, function: str, name: str) -> None:
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     locked(monkeypatch, "open", "good/0.png")
     assert refused(root) == {"0.png": "good/0.png: cannot be read (Permission denied); mend its permissions"}
 
@@ -187,35 +171,35 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pyt
 def test_a_folder_that_may_not_be_listed_stops_the_run_with_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     locked(monkeypatch, "listdir", "/good")
     locked(monkeypatch, "scandir", "/good")
     with pytest.raises(DataError) as caught:
-        load(root)
+        load_folder(root)
     assert str(caught.value) == f"{root / 'good'}: cannot be read (Permission denied); mend its permissions"
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"exactly one of good/ and normal/ must be there; .*found no folder"):
-        load(tmp_path)
+        load_folder(tmp_path)
     (tmp_path / "good").mkdir()
     with pytest.raises(DataError, match="no normal photograph to learn from; put defect-free pictures there"):
-        load(tmp_path)
+        load_folder(tmp_path)
 
 
 def test_the_same_picture_twice_in_one_split_is_two_photographs(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     shutil.copy(root / "good" / "0.png", root / "good" / "1.png")
-    photos = load(root)
+    photos = load_folder(root)
     assert photos.train[0].sha256 == photos.train[1].sha256
     assert photos.train[0].photo_id != photos.train[1].photo_id
 
 
 def test_the_same_picture_in_training_and_test_is_a_leak(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     shutil.copy(root / "good" / "0.png", root / "dent" / "a.png")
     with pytest.raises(DataError, match=r"photo dent/a\.png is in both train and test \(the same picture as good/0"):
-        load(root)
+        load_folder(root)
 
 
 LISTS = {
@@ -229,9 +213,9 @@ LISTS = {
 
 @pytest.mark.parametrize("kind", LISTS)
 def test_a_list_of_another_editor_names_the_same_photographs(kind: str, tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a", "b"])
+    root = plain_folder(tmp_path / "part", ["a", "b"])
     (root / "few_shot.txt").write_bytes(LISTS[kind])
-    photos = load(root, few_shot="few_shot.txt")
+    photos = load_folder(root, few_shot="few_shot.txt")
     assert [photo.relative for photo in photos.shots] == ["dent/a.png"]
     assert photos.refused == ()
 
@@ -241,17 +225,18 @@ def test_a_list_may_write_an_accent_as_one_sign_or_as_two(written: str, named: s
     def name(form: Any) -> str:
         return unicodedata.normalize(form, "défaut")
 
-    root = tree(tmp_path / "part", [name(written), "b"])
+    root = plain_folder(tmp_path / "part", [name(written), "b"])
     (root / "few_shot.txt").write_text(f"dent/{name(named)}.png\n", encoding="utf-8")
-    assert [photo.relative for photo in load(root, few_shot="few_shot.txt").shots] == [f"dent/{name(written)}.png"]
+    shots = load_folder(root, few_shot="few_shot.txt").shots
+    assert [photo.relative for photo in shots] == [f"dent/{name(written)}.png"]
 
 
 def test_of_two_spellings_on_the_disk_a_list_means_its_own(tmp_path: Path) -> None:
     one, two = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
-    root = tree(tmp_path / "part", [one, two])
+    root = plain_folder(tmp_path / "part", [one, two])
     for name in (one, two):
         (root / "few_shot.txt").write_text(f"dent/{name}.png\n", encoding="utf-8")
-        assert [photo.relative for photo in load(root, few_shot="few_shot.txt").shots] == [f"dent/{name}.png"]
+        assert [photo.relative for photo in load_folder(root, few_shot="few_shot.txt").shots] == [f"dent/{name}.png"]
 
 
 @pytest.mark.parametrize(
@@ -264,40 +249,40 @@ def test_of_two_spellings_on_the_disk_a_list_means_its_own(tmp_path: Path) -> No
     ],
 )
 def test_a_list_that_names_what_is_not_there_stops_the_run(line: str, text: str, tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     (root / "few_shot.txt").write_text(line)
     with pytest.raises(DataError, match=f"(?s){text}") as caught:
-        load(root, few_shot="few_shot.txt", max_bad_fraction=0.0)
+        load_folder(root, few_shot="few_shot.txt", max_bad_fraction=0.0)
     assert len(str(caught.value)) < 2000
 
 
 def test_a_list_that_names_what_is_outside_is_refused_line_by_line(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     save_photo(tmp_path / "secret.png")
     (root / "few_shot.txt").write_text("dent/a.png\n../secret.png\n/etc/passwd\n")
-    photos = load(root, few_shot="few_shot.txt")
+    photos = load_folder(root, few_shot="few_shot.txt")
     assert [photo.relative for photo in photos.shots] == ["dent/a.png"]
     assert [bad.path for bad in photos.refused] == ["../secret.png", "/etc/passwd"]
     assert photos.refused[0].reason == f"few_shot.txt: ../secret.png: leaves {root}; name photographs below it"
 
 
 def test_a_list_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     with (root / "few_shot.txt").open("wb") as file:
         file.truncate(10**12)  # a hole: it takes no room on the disk
     with pytest.raises(DataError, match=r"few_shot\.txt: is larger than 16 MB; a list has one path a line"):
-        load(root, few_shot="few_shot.txt")
+        load_folder(root, few_shot="few_shot.txt")
 
 
 def test_a_photograph_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a"])
+    root = plain_folder(tmp_path / "part", ["a"])
     with (root / "good" / "0.png").open("ab") as file:
         file.truncate(10**12)
-    (reason,) = load(root, max_megapixels=1).refused
+    (reason,) = load_folder(root, max_megapixels=1).refused
     assert "good/0.png: is larger than 9 MB, the most that 1 megapixels can take" in reason.reason
 
 
 def test_a_defect_without_its_mask_is_refused(tmp_path: Path) -> None:
-    root = tree(tmp_path / "part", ["a", "b"])
+    root = plain_folder(tmp_path / "part", ["a", "b"])
     (root / "masks" / "dent" / "a.png").unlink()
     assert refused(root) == {"a.png": "masks/dent/a_mask.png: the mask is missing; draw it, or remove the photograph"}

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 
 from farm.config import Run
-from farm.datasets import load_photos
 from farm.errors import WeightsError
 from farm.methods import Made, Request
-from farm.plan import Plan
-from farm.stages.generate import Generate
 from tests.photos import make_run, make_tree
+from tests.stages import first_rows, generating
 
 Spoil = Callable[[Made, int], Made]
 
@@ -97,7 +95,4 @@ def test_an_error_that_no_row_is_to_blame_for_stops_the_run(tmp_path: Path) -> N
 
 
 def make(run: Run, method: Any) -> dict[str, Any]:
-    photos = load_photos(run.data)
-    made = Generate(run, photos, Plan(run, photos, "m"), lambda arm, photo: None)
-    made._methods = dict.fromkeys(run.arm_names(), method)
-    return made.make([made.plan.row(number) for number in range(6)])[0]
+    return first_rows(generating(run, method), 6)

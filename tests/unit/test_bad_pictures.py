@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from farm.config import DataConfig
-from farm.datasets import PhotoSet, load_photos, read_mask, read_photo
+from farm.datasets import read_mask, read_photo
 from farm.errors import DataError
 from farm.images import check_image, decode_image, decode_mask, image_size, resize_image, resize_mask
-from tests.trees import save_mask, save_photo
+from tests.trees import load_folder, plain_folder, save_photo
 
 RAMP = np.linspace(0, 255, 32 * 24).astype(np.uint8).reshape(24, 32)
 COLOURS = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 90)], axis=-1)
@@ -28,21 +27,6 @@ def saved(picture: Any, kind: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
     (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, format=kind, **options)
     return file.getvalue()
-
-
-def tree(root: Path) -> Path:
-    """A plain folder with five normals (four to learn from) and two dents with masks."""
-    for number in range(5):
-        save_photo(root / "good" / f"{number}.png")
-    for number in range(2):
-        save_photo(root / "dent" / f"{number}.png")
-        save_mask(root / "masks" / "dent" / f"{number}.png")
-    return root
-
-
-def load(root: Path, **changes: Any) -> PhotoSet:
-    settings = {"kind": "folder", "root": str(root), "category": "part", "few_shot": "none", "max_bad_fraction": 0.5}
-    return load_photos(DataConfig.model_validate(settings | changes))
 
 
 def cut(data: bytes) -> bytes:
@@ -77,10 +61,10 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_bad_photograph_is_refused_with_its_reason_and_all_others_stay(kind: str, tmp_path: Path) -> None:
     make, reason = REFUSED[kind]
-    root = tree(tmp_path)
-    before = load(root)
+    root = plain_folder(tmp_path)
+    before = load_folder(root)
     (root / "good" / "9.png").write_bytes(make())
-    photos = load(root)
+    photos = load_folder(root)
     (bad,) = photos.refused
     assert bad.path == str(root / "good" / "9.png")
     with pytest.raises(DataError, match=rf"^good/9\.png: .*{reason}"):
@@ -91,9 +75,9 @@ def test_a_bad_photograph_is_refused_with_its_reason_and_all_others_stay(kind: s
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_bad_mask_refuses_its_photograph_alone(kind: str, tmp_path: Path) -> None:
-    root = tree(tmp_path)
+    root = plain_folder(tmp_path)
     (root / "masks" / "dent" / "0.png").write_bytes(REFUSED[kind][0]())
-    photos = load(root)
+    photos = load_folder(root)
     assert [bad.path for bad in photos.refused] == [str(root / "dent" / "0.png")]
     assert photos.refused[0].reason.startswith("masks/dent/0.png: ")
     assert [photo.relative for photo in photos.test if photo.defect] == ["dent/1.png"]
@@ -135,11 +119,11 @@ def test_a_bomb_of_a_few_bytes_takes_no_memory(kind: str) -> None:
 
 
 def test_a_photograph_of_exactly_fifty_megapixels_is_read(tmp_path: Path) -> None:
-    root = tree(tmp_path)
+    root = plain_folder(tmp_path)
     large = np.zeros((5000, 10_000), bool)
     large[:, 5000:] = True
     (root / "good" / "0.png").write_bytes(saved(Image.fromarray(large)))
-    photos = load(root)
+    photos = load_folder(root)
     assert photos.refused == ()
     small = read_photo(next(photo for photo in photos.train if photo.relative == "good/0.png"), 64)
     assert small[:, :32].max() == 0
@@ -152,9 +136,9 @@ def test_the_name_says_nothing_about_the_format() -> None:
 
 
 def test_a_jpeg_named_png_is_a_photograph_like_any_other(tmp_path: Path) -> None:
-    root = tree(tmp_path)
+    root = plain_folder(tmp_path)
     (root / "good" / "0.png").write_bytes(saved(COLOURS, "JPEG"))
-    photos = load(root)
+    photos = load_folder(root)
     assert photos.refused == ()
     assert read_photo(photos.train[0], 16).shape == (16, 16, 3)
 
@@ -205,26 +189,26 @@ def sideways(pixels: np.ndarray) -> bytes:
 
 
 def test_a_turned_photograph_takes_a_mask_drawn_on_what_a_viewer_shows(tmp_path: Path) -> None:
-    root = tree(tmp_path)
+    root = plain_folder(tmp_path)
     mask = np.zeros((24, 32), np.uint8)
     mask[2:6, 20:30] = 255
     (root / "dent" / "0.png").write_bytes(sideways(COLOURS))
     (root / "masks" / "dent" / "0.png").write_bytes(saved(mask))
-    (photo,) = [photo for photo in load(root).test if photo.relative == "dent/0.png"]
+    (photo,) = [photo for photo in load_folder(root).test if photo.relative == "dent/0.png"]
     assert np.array_equal(decode_image(Path(photo.path).read_bytes(), "x"), COLOURS)
     upright = read_mask(photo, 32)
     assert upright[:8, 20:30].any()
     assert not upright[16:].any()
     (root / "masks" / "dent" / "0.png").write_bytes(sideways(mask))  # a mask that is turned itself is turned back
-    (again,) = [photo for photo in load(root).test if photo.relative == "dent/0.png"]
+    (again,) = [photo for photo in load_folder(root).test if photo.relative == "dent/0.png"]
     assert np.array_equal(read_mask(again, 32), upright)
 
 
 def test_a_mask_drawn_on_the_pixels_before_turning_is_refused_by_its_size(tmp_path: Path) -> None:
-    root = tree(tmp_path)
+    root = plain_folder(tmp_path)
     (root / "dent" / "0.png").write_bytes(sideways(COLOURS))
     (root / "masks" / "dent" / "0.png").write_bytes(saved(np.full((32, 24), 255, np.uint8)))
-    (bad,) = load(root).refused
+    (bad,) = load_folder(root).refused
     assert "the mask has 24 x 32 px but its photograph 32 x 24" in bad.reason
 
 
@@ -252,7 +236,7 @@ def test_tiny_and_very_long_pictures_are_pictures(height: int, width: int) -> No
 def test_a_textile_that_is_nothing_but_its_white_line_is_an_error_in_words(tmp_path: Path) -> None:
     for name in ("nominal", "local", "global"):
         save_photo(tmp_path / name / "textile_0001.jpg", side=1 if name == "nominal" else 8)
-    (photo,) = load(tmp_path, kind="textile").train
+    (photo,) = load_folder(tmp_path, kind="textile").train
     with pytest.raises(DataError, match=r"textile_0001\.jpg: nothing is left of it without its white line"):
         read_photo(photo, 32)
 
@@ -264,11 +248,11 @@ def test_a_textile_that_is_nothing_but_its_white_line_is_an_error_in_words(tmp_p
 def test_a_mask_of_other_values_is_cut_at_127_or_refused_as_empty(
     values: list[int], wanted: list[int] | None, tmp_path: Path
 ) -> None:
-    root = tree(tmp_path)
+    root = plain_folder(tmp_path)
     mask = np.full((16, 16), values[0], np.uint8)
     mask[4:8, 4:8] = values[1]
     (root / "masks" / "dent" / "0.png").write_bytes(saved(mask))
-    photos = load(root)
+    photos = load_folder(root)
     if wanted is None:
         assert [bad.reason.split(";")[0] for bad in photos.refused] == [
             "masks/dent/0.png: the mask is empty (no pixel above 127)"

@@ -11,14 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from farm.config import FilterConfig, Run
+from farm.config import FilterConfig
 from farm.datasets import load_photos
 from farm.diffusion.latents import finite_rows, to_pixels
-from farm.errors import DataError, RunError
+from farm.errors import DataError
 from farm.images import decode_image
 from farm.methods import Made, Request
 from farm.parts import to_parquet, to_table
-from farm.plan import Plan
 from farm.rows import EMBEDDED, ENCODED, FACTS, PLANNED
 from farm.run_folder import RunFolder
 from farm.stages.generate import Generate
@@ -27,6 +26,7 @@ from farm.stages.made import bad_rows, check_made
 from farm.stages.sources import Sources
 from farm.stages.write import Write
 from tests.photos import make_run, make_tree
+from tests.stages import first_rows, generating
 
 PICTURES = ("source_png", "mask_png", "image_png", "label_png")
 
@@ -36,20 +36,8 @@ def root(tmp_path: Path) -> Path:
     return make_tree(tmp_path / "plates", train=6, test=1)
 
 
-def stage(run: Run, method: Any | None = None) -> Generate:
-    photos = load_photos(run.data)
-
-    def none(arm: str, photo: str) -> Any:
-        raise RunError(f"no trajectory of {photo} for {arm}")
-
-    made = Generate(run, photos, Plan(run, photos, "m"), none)
-    if method is not None:
-        made._methods = dict.fromkeys(run.arm_names(), method)
-    return made
-
-
-def make(made: Generate, count: int = 8) -> dict[str, Any]:
-    return made.make([made.plan.row(number) for number in range(count)])[0]
+def make(made: Generate) -> dict[str, Any]:
+    return first_rows(made, 8)
 
 
 def hold_the_others(found: dict[str, Any], wanted: dict[str, Any], failed: Sequence[int], reason: str) -> None:
@@ -88,7 +76,7 @@ def test_a_photograph_that_is_spoiled_after_it_was_indexed_fails_its_rows_alone(
     spoil: Callable[[Path], None], reason: str, root: Path, tmp_path: Path
 ) -> None:
     run = make_run(root, tmp_path / "run")
-    wanted, later = make(stage(run)), stage(run)
+    wanted, later = make(generating(run)), generating(run)
     photo = later.plan.photos.train[0]
     spoil(Path(photo.path))
     failed = [row for row in range(8) if wanted["source_id"][row] == photo.photo_id]
@@ -140,9 +128,10 @@ class Darken:
 
 def test_a_model_that_raises_for_one_row_fails_that_row_alone(root: Path, tmp_path: Path) -> None:
     run = make_run(root, tmp_path / "run")
-    made = stage(run, Darken())
+    made = generating(run, Darken())
     bad = made.plan.row(2)["seed"]
-    hold_the_others(make(stage(run, Darken(frozenset({bad})))), make(made), [2], "rules: ValueError: cannot convert")
+    found = make(generating(run, Darken(frozenset({bad}))))
+    hold_the_others(found, make(made), [2], "rules: ValueError: cannot convert")
 
 
 def request(count: int = 3) -> Request:
@@ -256,7 +245,7 @@ def test_a_clock_that_jumps_changes_no_byte(
     run = make_run(root, tmp_path / "run")
 
     def part(name: str) -> tuple[bytes, dict[str, Any]]:
-        made, folder = stage(run), RunFolder(str(tmp_path / name))
+        made, folder = generating(run), RunFolder(str(tmp_path / name))
         batch, costs = made.shard(0)
         batch["embedding"] = np.zeros((4, 3), np.float32)
         Write(folder, made.plan).commit(0, batch, {"by_method": costs})
@@ -278,14 +267,14 @@ def test_every_made_row_has_pictures_of_the_same_size_whatever_its_photograph_ha
     for number, (height, width) in enumerate(sizes):
         pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(root / "train" / "good" / f"{number:03d}.png")
-    batch = make(stage(make_run(root, tmp_path / "run")), 16)
+    batch = make(generating(make_run(root, tmp_path / "run")), 16)
     assert set(batch["status"]) == {"made"}
     assert len(set(batch["source_id"])) == len(sizes)
     assert {decode_image(png, "x").shape for png in batch["image_png"]} == {(64, 64, 3)}
 
 
 def test_the_columns_of_a_failed_row_are_those_of_any_row(root: Path, tmp_path: Path) -> None:
-    made = stage(make_run(root, tmp_path / "run"), Darken(frozenset({-1})))
+    made = generating(make_run(root, tmp_path / "run"), Darken(frozenset({-1})))
     Path(made.plan.photos.train[0].path).unlink()
     batch = make(made)
     batch["embedding"] = np.zeros((8, 3), np.float32)

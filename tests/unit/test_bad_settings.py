@@ -3,7 +3,6 @@
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -13,18 +12,7 @@ from farm.errors import ConfigError, RunError
 from farm.prepare import prepare
 from farm.run_folder import RunFolder
 from tests.photos import make_run, make_tree
-
-
-def tree(**changes: Any) -> dict[str, Any]:
-    base: dict[str, Any] = {
-        "name": "a",
-        "output": "runs/a",
-        "rows": 10,
-        "data": {"kind": "textile", "category": "textile"},
-        "prompts": {"normal": "felt", "defects": [{"name": "hole", "prompt": "felt with a hole"}]},
-        "methods": [{"kind": "rules"}],
-    }
-    return base | changes
+from tests.settings import settings_tree
 
 
 def error_of(path: Path, data: bytes | str) -> str:
@@ -61,7 +49,7 @@ def test_an_alias_of_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_aliases_and_merges_within_reason_are_what_they_stand_for(tmp_path: Path) -> None:
-    text = dump(parse(tree(), "x")) + "\n"
+    text = dump(parse(settings_tree(), "x")) + "\n"
     masks = "methods:\n- {kind: rules, name: a, masks: &m {min_area: 0.01, max_area: 0.02}}\n"
     masks += "- {kind: rules, name: b, masks: *m}\n- {kind: rules, name: c, masks: {<<: *m, max_area: 0.03}}\n"
     whole = yaml.safe_load(text)
@@ -111,7 +99,7 @@ def test_a_config_of_ten_megabytes_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_setting_that_stands_twice_is_refused_and_not_taken_from_the_last(tmp_path: Path) -> None:
-    text = error_of(tmp_path / "a.yaml", yaml.safe_dump(tree()) + "rows: 20\n")
+    text = error_of(tmp_path / "a.yaml", yaml.safe_dump(settings_tree()) + "rows: 20\n")
     assert text == "'rows' is set twice in the mapping from line 1; leave one out"
 
 
@@ -120,7 +108,7 @@ def test_a_setting_that_stands_twice_is_refused_and_not_taken_from_the_last(tmp_
     "setting", ["methods.0.share", "filter.min_ssim_outside", "train.stage1.lr", "data.max_megapixels", "rows", "seed"]
 )
 def test_no_setting_takes_a_number_that_is_none(setting: str, value: str, tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(yaml.safe_dump(tree()))
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(settings_tree()))
     with pytest.raises(ConfigError, match=f"(?s)setting.s. are wrong.*{setting.split('.')[-1]}: Input should be"):
         load(tmp_path / "a.yaml", [f"{setting}={value}"])
 
@@ -140,7 +128,7 @@ def test_no_setting_takes_a_number_that_is_none(setting: str, value: str, tmp_pa
     ],
 )
 def test_numbers_without_measure_are_refused(setting: str, value: float, text: str, tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(yaml.safe_dump(tree()))
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(settings_tree()))
     with pytest.raises(ConfigError, match=text):
         load(tmp_path / "a.yaml", [f"{setting}={value!r}"])
 
@@ -156,7 +144,7 @@ def test_numbers_without_measure_are_refused(setting: str, value: float, text: s
     ],
 )
 def test_texts_that_no_one_can_read_are_refused(change: str, text: str, reason: str) -> None:
-    whole = tree()
+    whole = settings_tree()
     places = {
         "normal": (whole["prompts"], "normal"),
         "prompt": (whole["prompts"]["defects"][0], "prompt"),
@@ -173,12 +161,13 @@ def test_texts_that_no_one_can_read_are_refused(change: str, text: str, reason: 
 
 def test_a_text_may_have_lines_accents_and_pictures() -> None:
     text = "eine Fläche mit\neinem Riss 🔥 и трещина"
-    assert parse(tree(prompts={"normal": text, "defects": [{"name": "a", "prompt": text}]}), "x").prompts.normal == text
+    prompts = {"normal": text, "defects": [{"name": "a", "prompt": text}]}
+    assert parse(settings_tree(prompts=prompts), "x").prompts.normal == text
 
 
 @pytest.mark.parametrize("value", ["[1", "!!python/object:os.system x", "*a", "2024-99-99"])
 def test_an_override_that_is_not_yaml_is_an_error_in_words(value: str, tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(yaml.safe_dump(tree()))
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(settings_tree()))
     with pytest.raises(ConfigError, match=r"^--set name=.*: is not YAML: "):
         load(tmp_path / "a.yaml", [f"name={value}"])
 

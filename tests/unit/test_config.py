@@ -6,23 +6,9 @@ import yaml
 
 from farm.config import dump, load, parse
 from farm.errors import ConfigError
+from tests.settings import settings_tree
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def tree(**changes: Any) -> dict[str, Any]:
-    base: dict[str, Any] = {
-        "name": "a",
-        "output": "runs/a",
-        "rows": 10,
-        "data": {"kind": "textile", "category": "textile"},
-        "prompts": {
-            "normal": "a photo of felt",
-            "defects": [{"name": "hole", "prompt": "a photo of felt with a hole"}],
-        },
-        "methods": [{"kind": "rules"}],
-    }
-    return base | changes
 
 
 def write(path: Path, value: Any) -> Path:
@@ -31,7 +17,7 @@ def write(path: Path, value: Any) -> Path:
 
 
 def test_every_wrong_setting_is_listed_at_once_with_file_key_value_and_rule(tmp_path: Path) -> None:
-    wrong = tree(rows=0, methods=[{"kind": "rules", "strenght": 0.5}], filter={"near_duplicate": 2})
+    wrong = settings_tree(rows=0, methods=[{"kind": "rules", "strenght": 0.5}], filter={"near_duplicate": 2})
     path = write(tmp_path / "a.yaml", wrong)
     with pytest.raises(ConfigError) as caught:
         load(path)
@@ -44,7 +30,7 @@ def test_every_wrong_setting_is_listed_at_once_with_file_key_value_and_rule(tmp_
 
 def test_unknown_key_at_the_top_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"colour: Extra inputs are not permitted \(got 'red'\)"):
-        parse(tree(colour="red"), "x")
+        parse(settings_tree(colour="red"), "x")
 
 
 @pytest.mark.parametrize(
@@ -61,11 +47,11 @@ def test_unknown_key_at_the_top_is_refused() -> None:
 )
 def test_rules_across_fields_quote_what_was_found(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        parse(tree(**changes), "x")
+        parse(settings_tree(**changes), "x")
 
 
 def test_overrides_reach_into_models_and_lists(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.yaml", tree())
+    path = write(tmp_path / "a.yaml", settings_tree())
     run = load(path, ["train.stage1.steps=7", "methods.0.share=2.5", "data.max_train=3", "output=elsewhere"])
     assert (run.train.stage1.steps, run.methods[0].share, run.data.max_train, run.output) == (7, 2.5, 3, "elsewhere")
 
@@ -73,7 +59,7 @@ def test_overrides_reach_into_models_and_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["rows", "=3", "a..b=1", "methods.4.share=1", "name.first=x"])
 def test_an_override_that_fits_nothing_says_so(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
-        load(write(tmp_path / "a.yaml", tree()), [text])
+        load(write(tmp_path / "a.yaml", settings_tree()), [text])
 
 
 def test_missing_and_malformed_files(tmp_path: Path) -> None:
@@ -87,7 +73,7 @@ def test_missing_and_malformed_files(tmp_path: Path) -> None:
 
 
 def test_dumped_settings_load_to_the_same_run() -> None:
-    run = parse(tree(), "x")
+    run = parse(settings_tree(), "x")
     assert parse(yaml.safe_load(dump(run)), "y") == run
 
 

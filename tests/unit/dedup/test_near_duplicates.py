@@ -9,8 +9,9 @@ import pytest
 from farm.dedup import Buckets, Cells, Looks, cells_for, near_duplicates, ranks, resolve
 from farm.dedup.buckets import NOBODY
 from farm.dedup.cells import EXACT_UP_TO
+from farm.dedup.hints import hints, upper_bounds
 from farm.errors import DataError
-from farm.index import cosine_pairs
+from farm.index import SLACK, cosine_pairs
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -156,6 +157,32 @@ def test_rows_that_are_gone_refuse_nobody() -> None:
 
 def test_nothing_has_no_duplicates() -> None:
     assert near_duplicates(np.zeros((0, 4), np.float32), 0.9).tolist() == []
+
+
+class TestHints:
+    """Long vectors are told apart by a quarter of them first."""
+
+    @pytest.mark.parametrize("dim", [128, 200])
+    def test_no_cosine_is_above_its_bound(self, dim: int) -> None:
+        vectors = planted(11, 300, dim)
+        short = hints(vectors, dim)
+        assert short is not None
+        assert short.shape == (len(vectors), dim // 4 + 2)
+        cosines = vectors.astype(np.float64) @ vectors.T
+        bounds = upper_bounds(short, short)
+        assert (cosines <= bounds + SLACK).all()
+        assert (bounds[cosines < 0.5] < 0.95).mean() > 0.9  # and most far pairs are told to be far
+
+    @pytest.mark.parametrize("few", [0.0, 1.0])
+    @pytest.mark.parametrize("seed", [12, 13])
+    def test_the_answer_is_the_same_with_them(self, seed: int, few: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("farm.dedup.buckets.FEW", few)  # always all pairs, or always the possible ones
+        monkeypatch.setattr("farm.dedup.buckets.PAIRS", 7)
+        vectors = planted(seed, 600, 160)
+        assert near_duplicates(vectors, 0.95).tolist() == by_hand(vectors, 0.95)
+
+    def test_short_vectors_are_compared_whole(self) -> None:
+        assert hints(scattered(1, 5, 64), 64) is None
 
 
 class TestCells:

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from farm.attempts import Blame
-from farm.config import Run
 from farm.datasets import load_photos
-from farm.errors import RowError, RunError
+from farm.errors import RowError
 from farm.images import decode_image, decode_mask
 from farm.methods import Made, Request
 from farm.parts import to_batch
@@ -22,6 +21,7 @@ from farm.stages.generate import Generate
 from farm.stages.memory import PATIENCE, DeviceLostError
 from farm.stages.write import Write
 from tests.photos import make_run, make_tree
+from tests.stages import generating
 
 
 class Darken:
@@ -53,24 +53,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tree(tmp_path_factory.mktemp("plates"))
 
 
-def stage(run: Run, method: Any | None = None) -> Generate:
-    photos = load_photos(run.data)
-
-    def none(arm: str, photo: str) -> Any:
-        raise RunError(f"no trajectory of {photo} for {arm}")
-
-    made = Generate(run, photos, Plan(run, photos, "m"), none)
-    if method is not None:
-        made._methods = dict.fromkeys(run.arm_names(), method)
-    return made
-
-
 def planned(made: Generate, count: int = 6) -> list[dict[str, Any]]:
     return [made.plan.row(number) for number in range(count)]
 
 
 def test_a_shard_keeps_the_contract_and_the_order(root: Path, tmp_path: Path) -> None:
-    made = stage(make_run(root, tmp_path))
+    made = generating(make_run(root, tmp_path))
     batch, costs = made.shard(1)
     batch["embedding"] = np.zeros((4, 3), np.float32)
     check(batch, ENCODED, "test")
@@ -80,7 +68,7 @@ def test_a_shard_keeps_the_contract_and_the_order(root: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("size", [1, 3, 6])
 def test_rows_made_alone_or_together_are_byte_equal(root: Path, tmp_path: Path, size: int) -> None:
-    made = stage(make_run(root, tmp_path))
+    made = generating(make_run(root, tmp_path))
     together, _ = made.make(planned(made))
     for start in range(0, 6, size):
         part, _ = made.make(planned(made)[start : start + size][::-1])
@@ -90,16 +78,16 @@ def test_rows_made_alone_or_together_are_byte_equal(root: Path, tmp_path: Path, 
 
 def test_every_batch_has_the_fixed_size(root: Path, tmp_path: Path) -> None:
     method = Darken()
-    made = stage(make_run(root, tmp_path), method)
+    made = generating(make_run(root, tmp_path), method)
     made.make(planned(made, 6))
     assert method.sizes == [4, 4]
 
 
 def test_a_row_that_raises_fails_alone_with_stage_and_message(root: Path, tmp_path: Path) -> None:
     run = make_run(root, tmp_path)
-    seeds = [row["seed"] for row in planned(stage(run))]
-    whole, _ = stage(run, Darken()).make(planned(stage(run)))
-    batch, _ = stage(run, Darken(raises=frozenset({seeds[2]}))).make(planned(stage(run)))
+    seeds = [row["seed"] for row in planned(generating(run))]
+    whole, _ = generating(run, Darken()).make(planned(generating(run)))
+    batch, _ = generating(run, Darken(raises=frozenset({seeds[2]}))).make(planned(generating(run)))
     assert batch["status"].tolist() == ["made", "made", "failed", "made", "made", "made"]
     assert batch["error"][2] == "rules: ValueError: no such word"
     assert batch["image_png"][2] == b""
@@ -126,9 +114,9 @@ class Scarce(Darken):
 
 def test_out_of_memory_makes_the_same_rows_in_smaller_batches_with_the_same_bytes(root: Path, tmp_path: Path) -> None:
     run = make_run(root, tmp_path)
-    whole, _ = stage(run, Darken()).make(planned(stage(run)))
+    whole, _ = generating(run, Darken()).make(planned(generating(run)))
     method = Scarce(room=1)
-    batch, _ = stage(run, method).make(planned(stage(run)))
+    batch, _ = generating(run, method).make(planned(generating(run)))
     assert method.sizes == [-4, -4, -2, -2, 1, 1, 1, 1, 1, 1]  # each size is tried again once memory was given back
     assert batch["image_png"].tolist() == whole["image_png"].tolist()
 
@@ -136,7 +124,7 @@ def test_out_of_memory_makes_the_same_rows_in_smaller_batches_with_the_same_byte
 def test_batches_grow_back_when_memory_is_there_again(root: Path, tmp_path: Path) -> None:
     run = make_run(root, tmp_path, rows=64)
     method = Scarce(room=2, later=4, after=3)
-    made = stage(run, method)
+    made = generating(run, method)
     batch, _ = made.make(planned(made, 48))
     assert set(batch["status"]) == {"made"}
     assert method.sizes[:2] == [-4, -4]
@@ -145,7 +133,7 @@ def test_batches_grow_back_when_memory_is_there_again(root: Path, tmp_path: Path
 
 def test_a_row_for_which_there_is_never_memory_fails_and_the_next_ones_are_tried(root: Path, tmp_path: Path) -> None:
     run = make_run(root, tmp_path)
-    batch, _ = stage(run, Scarce(room=0)).make(planned(stage(run), 5))
+    batch, _ = generating(run, Scarce(room=0)).make(planned(generating(run), 5))
     assert set(batch["status"]) == {"failed"}
     assert batch["error"][4] == "rules: RuntimeError: CUDA out of memory. Tried to allocate 20.00 GiB"
 
@@ -157,7 +145,7 @@ def test_a_broken_device_ends_the_process_not_the_row(root: Path, tmp_path: Path
 
     run = make_run(root, tmp_path)
     with pytest.raises(DeviceLostError, match="device-side assert"):
-        stage(run, Broken()).make(planned(stage(run)))
+        generating(run, Broken()).make(planned(generating(run)))
 
 
 class Heard:
@@ -172,9 +160,9 @@ class Heard:
 
 def test_suspects_are_made_alone_and_poisoned_rows_never_with_all_other_bytes_equal(root: Path, tmp_path: Path) -> None:
     run = make_run(root, tmp_path)
-    whole, _ = stage(run, Darken()).make(planned(stage(run)))
+    whole, _ = generating(run, Darken()).make(planned(generating(run)))
     hands = Heard(Blame(poisoned=frozenset({1}), alone=frozenset({2, 3}), dead=4))
-    batch, _ = stage(run, Darken()).make(planned(stage(run)), hands)
+    batch, _ = generating(run, Darken()).make(planned(generating(run)), hands)
     assert hands.held == [[0], [2], [3], [4, 5]]
     assert batch["status"].tolist() == ["made", "poisoned", "made", "made", "made", "made"]
     assert batch["error"][1] == "poisoned: 3 workers died while they had this row alone in hand"
@@ -185,8 +173,8 @@ def test_suspects_are_made_alone_and_poisoned_rows_never_with_all_other_bytes_eq
 
 def test_a_row_that_complains_fails_and_keeps_its_cost(root: Path, tmp_path: Path) -> None:
     run = make_run(root, tmp_path)
-    seeds = [row["seed"] for row in planned(stage(run))]
-    batch, _ = stage(run, Darken(complains=frozenset({seeds[0]}))).make(planned(stage(run)))
+    seeds = [row["seed"] for row in planned(generating(run))]
+    batch, _ = generating(run, Darken(complains=frozenset({seeds[0]}))).make(planned(generating(run)))
     assert (batch["status"][0], batch["error"][0]) == ("failed", "rules: DataError: not finite")
     assert batch["evaluations"].tolist() == [7] * 6
 
@@ -194,14 +182,14 @@ def test_a_row_that_complains_fails_and_keeps_its_cost(root: Path, tmp_path: Pat
 def test_a_missing_trajectory_fails_the_row(root: Path, tmp_path: Path) -> None:
     method = Darken()
     method.needs_trajectory = True  # type: ignore[misc]
-    made = stage(make_run(root, tmp_path), method)
+    made = generating(make_run(root, tmp_path), method)
     batch, _ = made.make(planned(made, 2))
     assert batch["status"].tolist() == ["failed", "failed"]
     assert batch["error"][0].startswith("source: RunError: no trajectory of")
 
 
 def test_facts_say_what_changed(root: Path, tmp_path: Path) -> None:
-    batch, _ = stage(make_run(root, tmp_path), Darken()).make(planned(stage(make_run(root, tmp_path)), 1))
+    batch, _ = generating(make_run(root, tmp_path), Darken()).make(planned(generating(make_run(root, tmp_path)), 1))
     image, source = (decode_image(batch[name][0], name) for name in ("image_png", "source_png"))
     mask = decode_mask(batch["mask_png"][0], "mask")
     assert np.array_equal(image[mask == 0], source[mask == 0])
@@ -213,7 +201,7 @@ def test_facts_say_what_changed(root: Path, tmp_path: Path) -> None:
 
 def test_write_commits_part_then_marker_and_refuses_half_a_shard(root: Path, tmp_path: Path) -> None:
     run = make_run(root, tmp_path / "run")
-    made, folder = stage(run), RunFolder(run.output)
+    made, folder = generating(run), RunFolder(run.output)
     write = Write(folder, made.plan)
     batch, _ = made.shard(0)
     batch["embedding"] = np.ones((4, 3), np.float32)
@@ -252,7 +240,7 @@ class Anew(Darken):
 
 
 def test_an_image_made_anew_is_compared_with_what_the_method_says(root: Path, tmp_path: Path) -> None:
-    batch, _ = stage(make_run(root, tmp_path / "run"), Anew()).make([one_row(root, tmp_path, 0)])
+    batch, _ = generating(make_run(root, tmp_path / "run"), Anew()).make([one_row(root, tmp_path, 0)])
     assert batch["ssim_outside"][0] == 1.0
     assert batch["changed_area"][0] == pytest.approx(64 / 64**2)
 
@@ -267,12 +255,12 @@ def test_a_normal_has_no_mask_and_one_whose_label_is_not_empty_fails(root: Path,
 
     row = one_row(root, tmp_path, 0) | {"kind": "normal", "defect": "good"}
     for method, status in ((Marks(), "failed"), (Clean(), "made")):
-        batch, _ = stage(make_run(root, tmp_path / "run"), method).make([dict(row)])
+        batch, _ = generating(make_run(root, tmp_path / "run"), method).make([dict(row)])
         assert batch["status"][0] == status
         assert not decode_mask(batch["mask_png"][0], "mask").any()
     assert (
         "a normal must have an empty label"
-        in stage(make_run(root, tmp_path / "run"), Marks()).make([dict(row)])[0]["error"][0]
+        in generating(make_run(root, tmp_path / "run"), Marks()).make([dict(row)])[0]["error"][0]
     )
 
 
