@@ -1,9 +1,11 @@
-"""A picture of each method for the README: what it made of ball screws.   python benchmarks/method_pictures.py --data F
+"""A picture of each method for the README: what it made of ball screws.
 
-F is bsdata_pitting/. ``rules``, ``background_aware`` and ``adabldm`` are taken from runs/bsdata_methods, ``dual`` from
-runs/bsdata_dual (benchmarks/methods.py bsdata makes both); ``translate`` and ``variational`` are made here, eight rows
-each, with no fit. The first kept rows in row order, chosen by nobody; the label's outline in the lower half, none under a
-generated normal. Writes docs/images/method_<kind>.png.
+python benchmarks/method_pictures.py --data FOLDER      FOLDER is bsdata_pitting/
+
+``rules``, ``background_aware`` and ``adabldm`` are taken from runs/bsdata_methods, ``dual`` from runs/bsdata_dual
+(benchmarks/methods.py bsdata makes both); ``translate`` and ``variational`` are made here, eight rows each, with no
+fit. The first kept rows in row order, chosen by nobody; the label's outline in the lower half, none under a generated
+normal. Writes docs/images/method_<kind>.png.
 """
 
 from __future__ import annotations
