@@ -47,7 +47,7 @@ from farm.metrics import cluster_diversity, kid, kid_subsets
 from farm.perceptual_features import Features, between
 from farm.plan import Plan, arm_sources
 from farm.run_folder import RunFolder
-from farm.run_ledger import seconds_by_method, write_ledger
+from farm.run_ledger import spent, write_ledger
 from farm.stages.invert import InversionBlocks, needs_inversion
 from farm.verify import verify
 
@@ -241,7 +241,7 @@ def iou(one: np.ndarray, two: np.ndarray) -> float:
 def cost(folder: RunFolder, plan: Plan, rows: Sequence[dict[str, Any]], arm: str) -> dict[str, Any]:
     """Seconds and network evaluations a kept image, with trajectories made once a photograph and made every time."""
     kept = max(1, sum(row["keep"] for row in rows))
-    seconds = seconds_by_method(folder)[arm]
+    seconds = spent(folder).device_s[arm]
     spent = sum(int(row["evaluations"]) for row in rows)
     method = arms(folder.run())[arm]
     figures = {"seconds": number(seconds / kept, "s"), "evaluations": number(spent / kept, "1")}
