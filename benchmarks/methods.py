@@ -242,17 +242,17 @@ def cost(folder: RunFolder, plan: Plan, rows: Sequence[dict[str, Any]], arm: str
     """Seconds and network evaluations a kept image, with trajectories made once a photograph and made every time."""
     kept = max(1, sum(row["keep"] for row in rows))
     seconds = spent(folder).device_s[arm]
-    spent = sum(int(row["evaluations"]) for row in rows)
+    asked = sum(int(row["evaluations"]) for row in rows)
     method = arms(folder.run())[arm]
-    figures = {"seconds": number(seconds / kept, "s"), "evaluations": number(spent / kept, "1")}
+    figures = {"seconds": number(seconds / kept, "s"), "evaluations": number(asked / kept, "1")}
     if isinstance(method, BackgroundAwareConfig) and needs_inversion(method):
         blocks = InversionBlocks(folder, plan, arm, folder.fingerprints()["model"])
         markers = [folder.read_json(f"inversions/{blocks.key}/block-{block:06d}.json") for block in range(len(blocks))]
         inverted = sum(len(marker["photos"]) - len(marker["failed"]) for marker in markers)
         each = sum(marker["evaluations"] for marker in markers) / inverted
         sources = len({row["source_id"] for row in rows})
-        figures["evaluations"] = number((spent + sources * each) / kept, "1")
-        figures["evaluations.without"] = number((spent + len(rows) * each) / kept, "1")
+        figures["evaluations"] = number((asked + sources * each) / kept, "1")
+        figures["evaluations.without"] = number((asked + len(rows) * each) / kept, "1")
     return figures
 
 
