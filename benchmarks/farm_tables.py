@@ -90,4 +90,16 @@ def dedup(told: Told) -> str:
     return "\n".join(lines) + "\n" + _foot(told)
 
 
-TABLES = {"spine": spine, "overhead": overhead, "chaos": chaos, "dedup_1m": dedup}
+def filter_quality(told: Told) -> str:
+    """What of good images and of each kind of junk is refused."""
+    sets = list(dict.fromkeys(name.split(".")[0] for name in told["figures"]))
+    kinds = [name.removeprefix(f"{sets[0]}.") for name in told["figures"] if name.startswith(f"{sets[0]}.")]
+    lines = ["| share | " + " | ".join(sets) + " |", "|---|" + "---|" * len(sets)]
+    for kind in kinds:
+        figures = [told["figures"][f"{name}.{kind}"] for name in sets]
+        cells = [f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})" for one in figures]
+        lines.append(f"| {kind.replace('.', ': ').replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n" + _foot(told)
+
+
+TABLES = {"spine": spine, "overhead": overhead, "chaos": chaos, "dedup_1m": dedup, "filter_quality": filter_quality}

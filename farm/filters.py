@@ -51,6 +51,11 @@ def area_too_large(facts: RowFacts, settings: FilterConfig, _: Calibration) -> b
     return not facts.changed_area <= settings.max_changed_area
 
 
+def too_faint(facts: RowFacts, settings: FilterConfig, _: Calibration) -> bool:
+    """What changed did so by so little that it is compression or rounding, whatever its area."""
+    return not facts.mean_change >= settings.min_contrast * facts.changed_area
+
+
 def background_changed(facts: RowFacts, settings: FilterConfig, _: Calibration) -> bool:
     """The image lost the structure of its source outside the mask."""
     return not facts.ssim_outside >= settings.min_ssim_outside
@@ -71,6 +76,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("overdone", overdone),
     ("area_too_small", area_too_small),
     ("area_too_large", area_too_large),
+    ("too_faint", too_faint),
     ("background_changed", background_changed),
     ("irrelevant", irrelevant),
     ("no_visible_defect", no_visible_defect),

@@ -34,10 +34,11 @@ class FilterConfig(Frozen):
     low_margin: Annotated[float, Field(ge=0)] = 0.10
     high_quantile: Share = 0.99
     tiny_area: Share = 0.002
-    min_mean_change: Annotated[float, Field(ge=0)] = 0.05  # of 255, over the whole image
+    min_mean_change: Annotated[float, Field(ge=0)] = 0.002  # of 255, over the whole image
     max_mean_change: Annotated[float, Field(gt=0)] = 60.0
     min_changed_area: Share = 0.0005
     max_changed_area: Share = 0.35
+    min_contrast: Annotated[float, Field(ge=0)] = 5.0  # of 255, mean over the changed pixels
     min_ssim_outside: Annotated[float, Field(ge=-1, le=1)] = 0.85
     near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.995
     copy_of_photo: Annotated[float, Field(gt=0, le=1)] = 0.995  # cosine of a copy, if no normal is as near

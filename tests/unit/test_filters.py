@@ -13,6 +13,7 @@ SETTINGS = FilterConfig(
     max_mean_change=60,
     min_changed_area=0.0005,
     max_changed_area=0.35,
+    min_contrast=6,
     min_ssim_outside=0.85,
     tiny_area=0.002,
 )
@@ -36,7 +37,8 @@ def test_a_good_row_passes():
         ("mean_change", 0.5, 0.499, "unchanged"),
         ("mean_change", 60.0, 60.1, "overdone"),
         ("changed_area", 0.0005, 0.00049, "area_too_small"),
-        ("changed_area", 0.35, 0.351, "area_too_large"),
+        ("changed_area", 0.3, 0.351, "area_too_large"),
+        ("changed_area", 2.0 / 6, 2.0 / 5.9, "too_faint"),
         ("ssim_outside", 0.85, 0.849, "background_changed"),
         ("score", 0.7, 0.699, "irrelevant"),
     ],

@@ -5,11 +5,11 @@ import pytest
 from cluster.resources import check, local_resources, phases
 from farm.config import ClusterConfig, Run, parse
 from farm.errors import ResourceError
-from tests.unit.test_config import tree
+from tests.settings import settings_tree
 
 
 def run(**cluster: Any) -> Run:
-    return parse(tree(cluster=cluster), "x")
+    return parse(settings_tree(cluster=cluster), "x")
 
 
 def test_a_run_that_asks_for_too_many_cpus_is_refused_with_the_sum() -> None:
@@ -57,6 +57,6 @@ def test_every_phase_asks_for_something() -> None:
 def test_a_fit_is_asked_for_where_a_method_learns() -> None:
     learning = {"kind": "background_aware", "fit": {}}
     fits = {"fit": {"actors": 3, "cpus": 1}}
-    asked = phases(parse(tree(methods=[learning], cluster=fits), "x"))
+    asked = phases(parse(settings_tree(methods=[learning], cluster=fits), "x"))
     assert [(one.name, one.count, one.setting) for one in asked["fit"]] == [("fit", 3, "cluster.fit")]
     assert "fit" not in phases(run(**fits))
