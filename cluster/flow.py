@@ -104,7 +104,7 @@ class Flow:
         """Generate, embed and write the missing shards; a hopeless run ends with its reasons."""
         for number in range(self.plan.round_count):
             missing = partial(self.missing_shards, self.plan.round_shards(number))
-            if missing():
+            if not rounds.is_decided(self.folder, number) and missing():
                 self._decide(number)
             name = "generate" if self.plan.round_count == 1 else f"generate round {number}"
             self._work(name, "shards", missing, self._generate)
@@ -112,8 +112,6 @@ class Flow:
 
     def _decide(self, number: int) -> None:
         """Let the plan know the shares of round ``number``, from the verdicts on the rounds before it."""
-        if rounds.is_decided(self.folder, number):
-            return
         from cluster.settle import decide
 
         self._judge_rows([shard for earlier in range(number) for shard in self.plan.round_shards(earlier)])
@@ -155,14 +153,9 @@ class Flow:
         """Tentative verdicts on the rows of ``shards``."""
         vectors, tentative = PhotoVectors(self.folder, self.plan.photos), Tentative(self.folder)
 
-        def missing() -> list[int]:
-            return [block for block in range(len(vectors)) if not vectors.is_done(block)]
-
-        def unjudged() -> list[int]:
-            return sorted(set(shards) - tentative.done())
-
-        self._work("embed photographs", "blocks", missing, partial(pipeline.embed_photos, self.run, self.url))
-        self._work("judge", "shards", unjudged, partial(pipeline.judge, self.run, self.url))
+        self._work("embed photographs", "blocks", vectors.missing, partial(pipeline.embed_photos, self.run, self.url))
+        missing = partial(tentative.missing, shards)
+        self._work("judge", "shards", missing, partial(pipeline.judge, self.run, self.url))
 
     def train(self) -> None:
         """Stage 1 on streamed rule-based images, stage 2 on kept generated ones."""

@@ -28,16 +28,15 @@ class Copies:
     ``highest`` is the largest cosine of a normal to one of them.
     """
 
-    reason: str
     index: NormalIndex
     floor: float
     highest: float
 
     @classmethod
-    def calibrated(cls, reason: str, index: NormalIndex, normals: NormalIndex, floor: float) -> "Copies":
+    def calibrated(cls, index: NormalIndex, normals: NormalIndex, floor: float) -> "Copies":
         """The bar for copies of ``index``, from the nearness of the ``normals`` to it; of normals to each other."""
         near = normals.nearest_others() if index is normals else index.nearest(normals.vectors)[0]
-        return cls(reason, index, floor, float(near.max(initial=-1.0)))
+        return cls(index, floor, float(near.max(initial=-1.0)))
 
     def found(self, vectors: Vectors) -> tuple[npt.NDArray[np.bool_], list[str]]:
         """Which of (B, D) unit vectors are copies, (B,), and the id of the photograph that each is nearest to."""
@@ -63,4 +62,4 @@ def originals(
     indices = {reason: NormalIndex(ids, vectors, normals.threads) for reason, (ids, vectors) in splits if len(ids)}
     if len(normals) > 1:
         indices[COPIED_NORMAL] = normals
-    return {reason: Copies.calibrated(reason, index, normals, floor) for reason, index in indices.items()}
+    return {reason: Copies.calibrated(index, normals, floor) for reason, index in indices.items()}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from farm.config import Run
 from farm.errors import RunError
 from farm.ids import generator
-from farm.ledger import HOUR_S
+from farm.ledger import HOUR_S, money
 from farm.parts import to_batch
 from farm.run_folder import RunFolder
 
@@ -117,15 +117,13 @@ def _by_shard(folder: RunFolder, run: Run) -> dict[str, Floats]:
 def _line(marker: Mapping[str, Any], run: Run) -> dict[str, float]:
     costs = marker["costs"]
     device_s, embed_s = float(costs["generate_s"]), float(costs["embed_s"])
-    money = (device_s * run.prices.device_hour + embed_s * run.prices.embed_hour) / HOUR_S
-    rows = sum(cost["rows"] for cost in costs["by_method"].values())
     return {
         "shard": float(marker["shard"]),
-        "attempts": float(rows),
+        "attempts": float(marker["rows"]),
         "device_s": device_s,
         "embed_s": embed_s,
         "bytes": float(marker["bytes"]),
-        "money": money,
+        "money": money(device_s, embed_s, run.prices),
     }
 
 

@@ -110,7 +110,7 @@ def _line(
         )
     evaluations, size = int(candidates["evaluations"][mine].sum()), int(candidates["bytes"][mine].sum())
     device_s, embed_s = (seconds * len(mine) for seconds in each_s)
-    money = (device_s * prices.device_hour + embed_s * prices.embed_hour) / HOUR_S
+    paid = money(device_s, embed_s, prices)
     low, high = acceptance_interval(kept, len(mine))
     return LedgerRow(
         method=method,
@@ -123,15 +123,20 @@ def _line(
         device_s=device_s,
         embed_s=embed_s,
         bytes=size,
-        money=money,
+        money=paid,
         evaluations_per_kept=evaluations / kept if kept else None,
         device_s_per_kept=(device_s + embed_s) / kept if kept else None,
         device_s_per_kept_low=sum(each_s) / high if kept else None,
         device_s_per_kept_high=sum(each_s) / low if kept else None,
         bytes_per_kept=size / kept if kept else None,
-        money_per_kept=money / kept if kept else None,
+        money_per_kept=paid / kept if kept else None,
         **counts,
     )
+
+
+def money(device_s: float, embed_s: float, prices: PricesConfig) -> float:
+    """What so many seconds of generating and embedding workers cost, in the price table's currency."""
+    return (device_s * prices.device_hour + embed_s * prices.embed_hour) / HOUR_S
 
 
 def acceptance_interval(kept: int, attempts: int, sigmas: float = 1.959964) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Judging a finished run again in this process: other thresholds, other verdicts, the same images. No Ray, no torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import yaml
 
@@ -14,10 +14,8 @@ from farm.source_index import read_index
 from farm.stages.photo_vectors import PhotoVectors
 from farm.stages.tentative import Tentative
 
-Report = Callable[[int, int], None]  # shards judged, shards in all
 
-
-def rejudge(folder: RunFolder, report: Report = lambda _finished, _work: None) -> bool:
+def rejudge(folder: RunFolder) -> bool:
     """Make the verdicts of the folder's filter from stored vectors; False where they are there already.
 
     Raises ``RunError`` where a shard or the photographs' vectors are missing: ``farm generate`` has work to do first.
@@ -29,17 +27,15 @@ def rejudge(folder: RunFolder, report: Report = lambda _finished, _work: None) -
     photos, shards = read_index(folder), folder.shard_count()
     vectors = PhotoVectors(folder, photos)
     missing = shards - len(folder.done_shards())
-    unread = sum(not vectors.is_done(block) for block in range(len(vectors)))
+    unread = len(vectors.missing())
     if missing or unread:
         raise RunError(
             f"{folder.store.root}: {missing} of {shards} shards and {unread} of {len(vectors)} blocks of the "
             "photographs' vectors are missing; run 'farm generate' on the run's config first"
         )
     judge = tentative.judge(folder.run(), photos)
-    waiting = sorted(set(range(shards)) - tentative.done())
-    for number, shard in enumerate(waiting):
+    for shard in tentative.missing(range(shards)):
         tentative.write(shard, judge)
-        report(shards - len(waiting) + number + 1, shards)
     settle_folder(folder)
     return True
 

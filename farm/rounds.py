@@ -31,7 +31,7 @@ def decided(folder: RunFolder, run: Run) -> dict[int, RoundShares]:
     if run.budget.kind == "uniform":
         return {}
     names = [name for name in folder.store.names("budget") if name.endswith(".json")]
-    return {int(folder.read_json(name)["round"]): folder.read_json(name)["shares"] for name in names}
+    return {int(told["round"]): told["shares"] for told in map(folder.read_json, names)}
 
 
 def is_decided(folder: RunFolder, number: int) -> bool:

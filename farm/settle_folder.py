@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from farm.dedup import Blocks, near_duplicates
+from farm.dedup import Blocks
 from farm.dedup.cells import Ranks
 from farm.parts import to_table
 from farm.rows import VERDICT, VERDICTS, Batch
@@ -33,11 +33,7 @@ def settled(
     blocks = tentative.blocks(verdicts)
     parts = gather(blocks) if gather else [tentative.vectors(block) for block in blocks]
     vectors = Blocks(parts, np.arange(sum(len(part) for part in parts), dtype=np.int64))
-
-    def find(places: Ranks) -> Ranks:
-        chosen = Blocks(vectors.parts, vectors.places[places])
-        return search(chosen) if search else near_duplicates(chosen, run.filter.near_duplicate, run.seed)
-
+    find = None if search is None else lambda places: search(vectors.of(places))
     return settle(run.filter, verdicts, {name: columns[name] for name in GROUPS}, vectors, find)
 
 

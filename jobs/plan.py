@@ -1,4 +1,7 @@
-"""``farm plan CONFIG``: what would be made and what it asks of the cluster; nothing is started or written."""
+"""``farm plan CONFIG``: what would be made and what it asks of the cluster; nothing is started.
+
+Only ``--target`` writes: its forecast, beside the pilot run that it goes by.
+"""
 
 from dataclasses import asdict
 from typing import Any

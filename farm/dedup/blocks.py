@@ -17,6 +17,10 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.places)
 
+    def of(self, ranks: Ranks) -> "Blocks":
+        """Those of ``ranks``, in this order; nothing is copied."""
+        return Blocks(self.parts, self.places[ranks])
+
     def __getitem__(self, ranks: Ranks | slice) -> Vectors:
         """(B,) ranks → (B, D) vectors, float32."""
         places = self.places[ranks]

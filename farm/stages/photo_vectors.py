@@ -37,9 +37,10 @@ class PhotoVectors:
     def __len__(self) -> int:
         return -(-len(self._photos) // BLOCK_PHOTOS)
 
-    def is_done(self, block: int) -> bool:
-        """Whether the block is written."""
-        return self.folder.store.exists(self._name(block))
+    def missing(self) -> list[int]:
+        """The blocks that are not written, by one listing."""
+        there = set(self.folder.store.names(self._place))
+        return [block for block in range(len(self)) if self._name(block) not in there]
 
     def embed(self, block: int, run: Run, embedder: Embedder) -> dict[str, int]:
         """Embed and commit ``block``; a photograph that cannot be read is a line with its error."""

@@ -51,7 +51,7 @@ def settle(
 
 
 def _here(settings: FilterConfig, vectors: Blocks) -> Find:
-    return lambda places: near_duplicates(Blocks(vectors.parts, vectors.places[places]), settings.near_duplicate)
+    return lambda places: near_duplicates(vectors.of(places), settings.near_duplicate)
 
 
 def _refuse_duplicates(final: Batch, where: Mapping[str, Array], place: Array, find: Find) -> None:

@@ -37,6 +37,10 @@ class Tentative:
         names = (name.rpartition("/")[2].partition(".")[0] for name in self.folder.store.names(self._place))
         return {int(name.removeprefix("shard-")) for name in names}
 
+    def missing(self, among: Sequence[int]) -> list[int]:
+        """The shards of ``among`` that have none yet, in order."""
+        return sorted(set(among) - self.done())
+
     def write(self, shard: int, judge: Judge) -> dict[str, int]:
         """Judge ``shard`` and write what comes of it; a line of counts."""
         columns = to_batch(self.folder.facts(shard))

@@ -145,12 +145,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     processes.adopt_orphans()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     bench = Bench(folder, asked.shards, asked.patience, asked.keep, asked.one_calm)
-    path = Path(asked.out or report.RESULTS / "chaos.json") if asked.out or not asked.only else None
+    partial = asked.only or (asked.first and not asked.go_on)
+    path = None if partial and not asked.out else Path(asked.out or report.RESULTS / "chaos.json")
     trials = json.loads(path.read_text())["trials"] if asked.go_on and path and path.exists() else []
-    known = {trial["trial"] for trial in trials}
+    known = {(trial["seed"], trial["trial"]) for trial in trials}
     try:
         for trial in range(asked.first, asked.first + asked.trials):
-            if trial in known:
+            if (asked.seed, trial) in known:
                 continue
             outcome = bench.play(draw(asked.seed, trial, asked.only))
             print(line(outcome), flush=True)
