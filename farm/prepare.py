@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import yaml
-
 from farm import mini, provenance
 from farm.config import Run
 from farm.datasets import load_photos
@@ -43,7 +41,7 @@ def prepare(run: Run) -> tuple[RunFolder, Plan]:
     write_index(folder, photos)
     facts = {"versions": provenance.versions(), "commit": provenance.commit(), "hardware": provenance.hardware()}
     tree = {"config": run.model_dump(mode="json"), "fingerprints": prints, **facts}
-    folder.store.write("run.yaml", yaml.safe_dump(tree, sort_keys=False, width=100).encode())
+    folder.write_settings(tree)
     return folder, plan
 
 

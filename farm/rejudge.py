@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import yaml
-
 from farm.config import Run, parse
 from farm.config.load import override
 from farm.errors import ConfigError, RunError
@@ -55,5 +53,5 @@ def change_filter(folder: RunFolder, overrides: Sequence[str]) -> Run:
     prints = {**settings["fingerprints"], **judge_fingerprints(run, settings["fingerprints"])}
     if prints != settings["fingerprints"] or run != folder.run():
         settings |= {"config": run.model_dump(mode="json"), "fingerprints": prints}
-        folder.store.write("run.yaml", yaml.safe_dump(settings, sort_keys=False, width=100).encode())
+        folder.write_settings(settings)
     return run

@@ -24,6 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 
 from farm.config import Run, parse
 from farm.config.load import read_yaml
@@ -62,6 +63,10 @@ class RunFolder:
         if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in ("data", "cluster")):
             raise RunError(f"{url}: was not written by a run: it has no config with data and cluster. {_FOREIGN}")
         return dict(settings)
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Replace run.yaml by what ``settings`` gave, changed or new."""
+        self.store.write("run.yaml", yaml.safe_dump(settings, sort_keys=False, width=100).encode())
 
     def run(self) -> Run:
         """The resolved config that made this folder."""

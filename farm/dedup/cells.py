@@ -133,9 +133,9 @@ class Cells:
         away, cells = index.search(vectors, min(USUAL, len(self)))  # squared distances, rising
         home = cells[:, :1]
         inside = away - away[:, :1] <= reach[home, cells] + SLACK
-        rows, columns = np.nonzero(inside)
         wide = np.flatnonzero(inside[:, -1]) if cells.shape[1] < len(self) else np.zeros(0, np.int64)
-        parts = [(rows[columns > 0], cells[inside & (np.arange(cells.shape[1]) > 0)])]
+        inside[:, 0] = False  # home goes before all others
+        parts = [(np.nonzero(inside)[0], cells[inside])]
         for start in range(0, len(wide), WIDE):
             part = wide[start : start + WIDE]
             far = (

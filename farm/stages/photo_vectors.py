@@ -17,6 +17,7 @@ from farm.rows import Column
 from farm.run_folder import RunFolder
 
 BLOCK_PHOTOS = 64
+SPLITS = ("train", "shots", "test")  # as in ``PhotoSet.splits``
 COLUMNS = (
     Column("photo_id", "str", (), "id of the photograph"),
     Column("split", "str", (), "train, shots or test"),
@@ -67,16 +68,16 @@ class PhotoVectors:
         failed = sum(bool(error) for error in errors)
         return {"block": block, "made": len(members) - failed, "failed": failed}
 
-    def read(self, split: str = "train") -> tuple[list[str], Vectors]:
-        """Ids and unit vectors (N, D) of every photograph of ``split`` that could be embedded, in photo order."""
-        ids: list[str] = []
-        vectors = []
-        for block in range(len(self)):
-            batch = to_batch(self.folder.read_table(self._name(block)))
-            good = (batch["error"] == "") & (batch["split"] == split)
-            ids += batch["photo_id"][good].tolist()
-            vectors.append(batch["embedding"][good])
-        return ids, np.concatenate(vectors).astype(np.float32)
+    def read(self) -> dict[str, tuple[list[str], Vectors]]:
+        """Split → ids and unit vectors (N, D) of its photographs that could be embedded, in photo order."""
+        parts = [to_batch(self.folder.read_table(self._name(block))) for block in range(len(self))]
+        columns = {column.name: np.concatenate([part[column.name] for part in parts]) for column in COLUMNS}
+        good = columns["error"] == ""
+        chosen = {split: good & (columns["split"] == split) for split in SPLITS}
+        return {
+            split: (columns["photo_id"][mine].tolist(), columns["embedding"][mine].astype(np.float32))
+            for split, mine in chosen.items()
+        }
 
     def _name(self, block: int) -> str:
         return f"{self._place}/block-{block:06d}.parquet"

@@ -29,8 +29,8 @@ class Tentative:
 
     def judge(self, run: Run, photos: PhotoSet) -> Judge:
         """The stage that makes them, from the stored vectors of the photographs."""
-        vectors = PhotoVectors(self.folder, photos)
-        return Judge(run.filter, vectors.read("train"), vectors.read("shots"), vectors.read("test"))
+        vectors = PhotoVectors(self.folder, photos).read()
+        return Judge(run.filter, vectors["train"], vectors["shots"], vectors["test"])
 
     def done(self) -> set[int]:
         """The shards that have theirs."""
