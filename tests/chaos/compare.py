@@ -99,6 +99,11 @@ def committed(place: Place) -> list[int]:
     return sorted(int(parts[1].removeprefix("shard-")) for parts in found if len(parts) == 3)
 
 
+def shard_folder(shard: int) -> str:
+    """Where a shard's part and marker are."""
+    return f"candidates/shard-{shard:06d}"
+
+
 def marked_sum(place: Place, shard: int) -> str:
     """The checksum that a shard's marker states."""
-    return str(json.loads(place.read(f"candidates/shard-{shard:06d}/{MARKER}"))["sha256"])
+    return str(json.loads(place.read(f"{shard_folder(shard)}/{MARKER}"))["sha256"])

@@ -8,7 +8,7 @@ from typing import TypeVar
 import psutil
 
 from tests.chaos import processes
-from tests.chaos.compare import MARKER, PART, committed
+from tests.chaos.compare import MARKER, PART, committed, shard_folder
 from tests.chaos.driver import Driver
 from tests.chaos.nodes import Nodes
 from tests.chaos.places import Place
@@ -106,10 +106,11 @@ def _second_driver(blow: Blow, scene: Scene) -> str:
 
 
 def _corrupt(blow: Blow, scene: Scene) -> str:
-    shard = picked(committed(scene.place), blow.pick)
+    whole = set(scene.place.names("candidates"))  # a part that an earlier blow took cannot be struck again
+    shard = picked([one for one in committed(scene.place) if f"{shard_folder(one)}/{PART}" in whole], blow.pick)
     if shard is None:
         return ""
-    name = f"candidates/shard-{shard:06d}/{MARKER if blow.kind == 'delete_marker' else PART}"
+    name = f"{shard_folder(shard)}/{MARKER if blow.kind == 'delete_marker' else PART}"
     if blow.kind.startswith("delete_"):
         scene.place.delete(name)
     else:
