@@ -1,7 +1,8 @@
 """Does the filter refuse junk and keep good images?   python benchmarks/filter_quality.py --data FOLDER
 
 FOLDER holds bsdata_pitting/ and magnetic_tile/; the settings are those of configs/bsdata.yaml and magnetic_tile.yaml.
-Normals are split in two: half calibrate, on the other half the samples are made, so that no source is in the index.
+Normals and few-shot photographs are split in two: half calibrate, of the other half the samples are made, so that
+neither the source of a sample nor the defect on it is known to the judge.
 
     good    real defects, the pixels of a few-shot photograph inside its own mask laid over another normal
     noise   random pixels inside the mask, and over the whole image
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import _report
 from farm.config import Run, load
+from farm.crop_index import PhotoCrops
+from farm.crops import cut, defect_window, grid_windows, reference_windows
 from farm.datasets import load_photos, read_mask, read_photo
 from farm.datasets.photo import Photo, PhotoSet
 from farm.embedders import Embedder, load_embedder
-from farm.facts import pixel_facts
+from farm.facts import grain, pixel_facts
 from farm.ids import generator
+from farm.images import encode_mask, encode_png
 from farm.ledger import acceptance_interval
 from farm.rows import JUDGED, MADE
+from farm.stages.embed import Embed
 from farm.stages.judge import Judge
+from farm.stages.photo_vectors import CROP_NORMALS, REFERENCES
 
 SETS = {"bsdata": "bsdata_pitting", "magnetic_tile": "magnetic_tile"}
 EACH, MOST_NORMALS = 60, 240
@@ -79,9 +86,16 @@ def measure(run: Run, photos: PhotoSet, other: tuple[Run, PhotoSet]) -> tuple[di
     normals = photos.train[:: max(1, len(photos.train) // MOST_NORMALS)][:MOST_NORMALS]
     held, used = normals[::2], normals[1::2]
     embedder = load_embedder(run.embed, run.compute)
-    judge = Judge(run.filter, ([photo.photo_id for photo in held], embedder(read(run, held))))
-    sources = read(run, used)
-    samples = {"good": good(run, photos, sources), **junk(run, photos, sources, other)}
+    sources, known = read(run, used), read(run, held)
+    shots = defects(run, photos)
+    ids = [photo.photo_id for photo in held]
+    judge = Judge(
+        run.filter,
+        (ids, embedder(known)),
+        crops=windows(run, embedder, known, shots[::2]),
+        grains=[grain(image, mask > 0) for image, mask in shots[::2]],
+    )
+    samples = {"good": good(run, shots[1::2], sources), **junk(run, shots[1::2], sources, other)}
     verdicts = {kind: reasons(judge, embedder, run, found) for kind, found in samples.items()}
     jittered = jitter(sources)
     passes = [not reason for reason in reasons(judge, embedder, run, (sources, zeros(sources), jittered), "normal")]
@@ -100,6 +114,29 @@ def measure(run: Run, photos: PhotoSet, other: tuple[Run, PhotoSet]) -> tuple[di
     return figures, sum(map(len, verdicts.values())) + len(passes)
 
 
+def defects(run: Run, photos: PhotoSet) -> list[tuple[Pixels, Pixels]]:
+    """(image, mask) of the few-shot photographs whose defect is neither a speck nor the whole part."""
+    found = []
+    for photo in photos.shots:
+        if photo.mask_path:
+            mask = read_mask(photo, run.size_px, run.data.max_megapixels)
+            if 0.0005 < mask.mean() < 0.3:
+                found.append((read_photo(photo, run.size_px, run.data.max_megapixels), mask))
+    return found
+
+
+def windows(run: Run, embedder: Embedder, normals: Pixels, shots: list[tuple[Pixels, Pixels]]) -> PhotoCrops | None:
+    """What ``farm.stages.photo_vectors`` stores of these photographs."""
+    if run.embed.crops == "none":
+        return None
+    cut_up = normals[np.linspace(0, len(normals) - 1, min(len(normals), CROP_NORMALS)).round().astype(int)]
+    shape, grid = normals.shape[1:3], run.embed.crops == "grid"
+    asked = reference_windows(shape) + (grid_windows(shape) if grid else [])
+    vectors = embedder(np.concatenate([cut(image, asked) for image in cut_up])).reshape(len(cut_up), len(asked), -1)
+    of_shots = embedder(np.concatenate([cut(image, [defect_window(mask)]) for image, mask in shots]))
+    return PhotoCrops(vectors[:, :REFERENCES], vectors[:, REFERENCES:], of_shots)
+
+
 def share(part: float, whole: float) -> _report.Figure:
     """A share with its interval."""
     low, high = acceptance_interval(round(part), round(whole))
@@ -110,30 +147,33 @@ def reasons(judge: Judge, embedder: Embedder, run: Run, samples: Samples, kind: 
     """Why each sample is refused, empty where it is kept."""
     source, mask, image = samples
     count = len(image)
+    words = {"kind": kind, "status": MADE, "error": "", "objection": "", "category": run.data.category}
     given: dict[str, Any] = {
+        column.name: np.array([words.get(column.name, "x")] * count, object)
+        for column in JUDGED
+        if column.dtype == "str"
+    }
+    given |= {
         "row": np.arange(count, dtype=np.int64),
         "seed": np.arange(count, dtype=np.int64),
         "evaluations": np.zeros(count, np.int32),
         "background_error": np.zeros(count, np.float32),
-        "embedding": embedder(image),
+        "image_png": column_of(encode_png(one) for one in image),
+        "label_png": column_of(encode_mask(one) for one in mask),
         **pixel_facts(source, image, mask),
     }
-    words = {"kind": kind, "status": MADE, "error": "", "objection": "", "category": run.data.category}
-    for column in JUDGED:
-        if column.name not in given:
-            given[column.name] = np.array([words.get(column.name, "x")] * count, object)
+    given |= Embed(embedder, run.embed).rows(given, run.compute.batch_size)
     return [str(reason) for reason in judge.judge(given)["reason"]]
 
 
-def good(run: Run, photos: PhotoSet, sources: Pixels) -> Samples:
+def column_of(values: Iterable[bytes]) -> Any:
+    """A column of byte strings."""
+    return np.array([*values, None], object)[:-1]
+
+
+def good(run: Run, shots: list[tuple[Pixels, Pixels]], sources: Pixels) -> Samples:
     """The pixels of real defects, inside their masks, on normals of about the same brightness there."""
-    shots = [photo for photo in photos.shots if photo.mask_path]
-    masks, pixels = [], []
-    for photo in shots:
-        mask = read_mask(photo, run.size_px, run.data.max_megapixels)
-        if 0.0005 < mask.mean() < 0.3:
-            masks.append(mask)
-            pixels.append(read_photo(photo, run.size_px, run.data.max_megapixels))
+    pixels, masks = zip(*shots, strict=True)
     rng = generator(run.seed, "good")
     chosen, made = [], []
     for number in range(EACH * 4):
@@ -147,10 +187,12 @@ def good(run: Run, photos: PhotoSet, sources: Pixels) -> Samples:
     return sources[[place for place, _ in chosen]], np.stack([mask for _, mask in chosen]), np.stack(made)
 
 
-def junk(run: Run, photos: PhotoSet, sources: Pixels, other: tuple[Run, PhotoSet]) -> dict[str, Samples]:
+def junk(
+    run: Run, shots: list[tuple[Pixels, Pixels]], sources: Pixels, other: tuple[Run, PhotoSet]
+) -> dict[str, Samples]:
     """Each kind of junk, ``EACH`` of it."""
     rng = generator(run.seed, "junk")
-    source, mask, _ = (part[:EACH] for part in good(run, photos, sources))
+    source, mask, _ = (part[:EACH] for part in good(run, shots, sources))
     inside = mask[..., None] > 0
     noise = rng.integers(0, 256, source.shape).astype(np.uint8)
     half = EACH // 2

@@ -17,17 +17,14 @@ import pyarrow as pa
 from farm import attempts
 from farm.parts import to_batch, to_table
 from farm.rounds import open_plan
-from farm.rows import EMBEDDED, ENCODED
+from farm.rows import EMBEDDINGS, ENCODED
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
 from farm.stages.hands import Watched
 from farm.stages.memory import DeviceLostError, wait_for_memory
 
-GENERATED_COLUMNS = tuple(column for column in ENCODED if column.name != "embedding")
-CHANGED_COLUMNS = ("status", "error", "image_png", "label_png")  # of a row that an embedder cannot bear
-EMBEDDED_COLUMNS = ("row", "sample_id", *CHANGED_COLUMNS)
+GENERATED_COLUMNS = tuple(column for column in ENCODED if column not in EMBEDDINGS)
 DEVICE_LOST = 70  # the exit code
-EMBEDDING = tuple(column for column in EMBEDDED if column.name == "embedding")
 
 
 class _Worker:
@@ -146,19 +143,22 @@ class Embed(_Trying):
     def __init__(self, url: str, driver: str) -> None:
         super().__init__(url, driver)
         from farm.embedders import load_embedder
+        from farm.stages.embed import CHANGES, TAKES
         from farm.stages.embed import Embed as Stage
 
-        self.stage = Stage(load_embedder(self.run.embed, self.run.compute))
+        self.takes, self.changes = list(TAKES), CHANGES
+        self.stage = Stage(load_embedder(self.run.embed, self.run.compute), self.run.embed)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """A shard's rows in, with ``embedding`` and ``embed_s`` added."""
+        """A shard's rows in, with ``rows.EMBEDDINGS`` and ``embed_s`` added."""
         begun = time.perf_counter()
-        columns = to_batch(table.select(list(EMBEDDED_COLUMNS)))
+        columns = to_batch(table.select(self.takes))
         with self.attempt(int(table["shard"][0].as_py())) as hands:
-            vectors = self.stage.rows(columns, self.run.compute.batch_size, hands)
-        for name in CHANGED_COLUMNS if hands.blame.poisoned else ():
+            made = to_table(self.stage.rows(columns, self.run.compute.batch_size, hands), EMBEDDINGS)
+        for name in self.changes if hands.blame.poisoned else ():
             table = table.set_column(table.column_names.index(name), name, pa.array(columns[name].tolist()))
-        table = table.append_column("embedding", to_table({"embedding": vectors}, EMBEDDING)["embedding"])
+        for name in made.column_names:
+            table = table.append_column(name, made[name])
         seconds = (time.perf_counter() - begun) / max(1, table.num_rows)
         return table.append_column("embed_s", pa.array(np.full(table.num_rows, seconds)))
 

@@ -12,7 +12,7 @@ Pixels = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float32]
 Plane = npt.NDArray[np.float64]
 
-NAMES = ("mean_change", "changed_area", "ssim_outside")
+NAMES = ("mean_change", "changed_area", "ssim_outside", "grain")
 WINDOW_PX = 11
 SIGMA_PX = 1.5
 VISIBLE_LEVEL = 1.0  # a pixel has changed when its mean channel change exceeds this, of 255
@@ -20,7 +20,7 @@ DILATE_PX = 8  # half an SSIM window and 3 pixels of feathering
 
 
 def pixel_facts(source: Pixels, image: Pixels, mask: Pixels, dilate_px: int = DILATE_PX) -> dict[str, Numbers]:
-    """Three columns of ``rows.FACTS``, each (B,) float32: mean_change, changed_area and ssim_outside.
+    """The columns ``NAMES`` of ``rows.FACTS``, each (B,) float32.
 
     source and image are (B, H, W, 3) uint8, mask (B, H, W) in {0, 1}, 1 where a change is wanted. ``ssim_outside`` is
     the mean structural similarity over pixels further than ``dilate_px`` from the mask; 1 where there are none.
@@ -41,11 +41,22 @@ def ssim_map(first_HW: Plane, second_HW: Plane) -> Plane:
     return likeness / ((mean_1 * mean_1 + mean_2 * mean_2 + c1) * (variance_1 + variance_2 + c2))
 
 
-def _one(source: Pixels, image: Pixels, mask: Pixels, dilate_px: int) -> tuple[float, float, float]:
+def grain(image: Pixels, where: npt.NDArray[np.bool_]) -> float:
+    """How much single pixels stand out: mean |image - its 3 x 3 median| over the pixels ``where``, 0..255; 0 if none.
+
+    Structures two pixels wide hardly count, so what is left is noise.
+    """
+    if not where.any():
+        return 0.0
+    return float(cv2.absdiff(image, cv2.medianBlur(image, 3))[where].mean(dtype=np.float64))
+
+
+def _one(source: Pixels, image: Pixels, mask: Pixels, dilate_px: int) -> tuple[float, ...]:
     change = cv2.absdiff(source, image)
     red, green, blue = (change[..., channel].astype(np.int32) for channel in range(3))
-    changed = np.count_nonzero(red + green + blue > VISIBLE_LEVEL * 3) / mask.size
-    return int(change.sum()) / change.size, changed, _ssim_outside(source, image, mask, dilate_px)
+    changed = red + green + blue > VISIBLE_LEVEL * 3
+    outside = _ssim_outside(source, image, mask, dilate_px)
+    return int(change.sum()) / change.size, np.count_nonzero(changed) / mask.size, outside, grain(image, changed)
 
 
 def _ssim_outside(source: Pixels, image: Pixels, mask: Pixels, dilate_px: int) -> float:

@@ -25,7 +25,11 @@ class RowFacts:
     mean_change: float
     changed_area: float
     ssim_outside: float
+    grain: float
     score: float
+    crop_score: float
+    grid_score: float
+    text_margin: float
 
 
 Rule = Callable[[RowFacts, FilterConfig, Calibration], bool]
@@ -61,6 +65,11 @@ def background_changed(facts: RowFacts, settings: FilterConfig, _: Calibration) 
     return not facts.ssim_outside >= settings.min_ssim_outside
 
 
+def too_noisy(facts: RowFacts, _: FilterConfig, calibration: Calibration) -> bool:
+    """What changed has more noise than real defects have."""
+    return calibration.max_grain is not None and not facts.grain <= calibration.max_grain
+
+
 def irrelevant(facts: RowFacts, _: FilterConfig, calibration: Calibration) -> bool:
     """The image is far from all normals: the paper's own criterion."""
     return not calibration.low <= facts.score < math.inf
@@ -71,17 +80,36 @@ def no_visible_defect(facts: RowFacts, settings: FilterConfig, calibration: Cali
     return facts.score > calibration.high and facts.changed_area < settings.tiny_area
 
 
+def implausible_defect(facts: RowFacts, _: FilterConfig, calibration: Calibration) -> bool:
+    """The crop around the defect is far from all crops of normals and from all real defects."""
+    return calibration.crop_low is not None and not calibration.crop_low <= facts.crop_score < math.inf
+
+
+def strange_patch(facts: RowFacts, _: FilterConfig, calibration: Calibration) -> bool:
+    """Somewhere beside the defect the image is far from all normals."""
+    return calibration.grid_low is not None and facts.grid_score < calibration.grid_low
+
+
+def off_prompt(facts: RowFacts, settings: FilterConfig, _: Calibration) -> bool:
+    """The image is not nearer to its prompt than to the text of a normal, or not by enough."""
+    return settings.min_text_margin is not None and not facts.text_margin >= settings.min_text_margin
+
+
 RULES: tuple[tuple[str, Rule], ...] = (
     ("unchanged", unchanged),
     ("overdone", overdone),
     ("area_too_small", area_too_small),
     ("area_too_large", area_too_large),
     ("too_faint", too_faint),
+    ("too_noisy", too_noisy),
     ("background_changed", background_changed),
     ("irrelevant", irrelevant),
     ("no_visible_defect", no_visible_defect),
+    ("implausible_defect", implausible_defect),
+    ("strange_patch", strange_patch),
+    ("off_prompt", off_prompt),
 )
-NORMAL_RULES = ("irrelevant",)
+NORMAL_RULES = ("irrelevant", "strange_patch")
 
 
 def first_objection(facts: RowFacts, settings: FilterConfig, calibration: Calibration) -> str:

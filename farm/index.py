@@ -1,4 +1,4 @@
-"""Exact retrieval over unit vectors with FAISS: nearness to the normals, calibration, near-duplicates.
+"""Exact retrieval over unit vectors with FAISS: nearness to the normals, calibration.
 
 FAISS finds the candidates; every cosine that decides anything is then computed again in float64, pair by pair. FAISS
 sums in another order for another number of queries, so its own last bits depend on how rows were cut into batches;
@@ -28,7 +28,9 @@ class Calibration:
     """Thresholds of one category from its own normals, card 000 section 5.
 
     ``low`` = quantile ``low_quantile`` of the leave-one-out scores minus ``low_margin``; ``high`` = quantile
-    ``high_quantile``. ``scores`` are those N scores in the order of the normals, for histograms.
+    ``high_quantile``. ``scores`` are those N scores in the order of the normals, for histograms. What follows is of
+    parts of images: the same low side for defects and for grids of crops, the most ``grain``, and what they rest on;
+    None where nothing is known, and then nothing is refused for it.
     """
 
     low: float
@@ -39,6 +41,12 @@ class Calibration:
     low_margin: float
     high_quantile: float
     scores: tuple[float, ...]
+    crop_low: float | None = None
+    grid_low: float | None = None
+    max_grain: float | None = None
+    crop_scores: tuple[float, ...] = ()
+    grid_scores: tuple[float, ...] = ()
+    grains: tuple[float, ...] = ()
 
 
 class NormalIndex:
@@ -136,66 +144,6 @@ class NormalIndex:
             full, best = _ranked(queries[one], self.vectors[None], every, leave_out[one])
             cosines[row], order[row] = full[0, :count], best[0, :count]
         return cosines[:, :k], order[:, 0]
-
-
-def near_duplicates(
-    vectors: Vectors, rows: Ints, threshold: float, threads: int = 1, block: int = 1024
-) -> dict[int, int]:
-    """Which rows duplicate an earlier kept row: {row: the first kept row with cosine ≥ ``threshold``}.
-
-    ``vectors`` is (N, D) of length 1, ``rows`` (N,) unique. Rows are decided in rising order and only kept rows
-    refuse others: if b duplicates a, and c duplicates b but not a, then c stays. The order of the arguments and
-    ``block`` change nothing. Exact search, time in O(N x kept).
-    """
-    faiss.omp_set_num_threads(threads)
-    order = np.argsort(rows, kind="stable")
-    found: dict[int, int] = {}
-    kept: list[int] = []  # positions, in row order
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    for start in range(0, len(order), block):
-        positions = order[start : start + block]
-        queries = np.ascontiguousarray(vectors[positions], dtype=np.float32)
-        first = _first_in_index(index, queries, vectors, kept, threshold)
-        fresh = [number for number in range(len(positions)) if number not in first]
-        _decide_within(queries, fresh, first, len(kept), threshold)
-        new = [number for number in range(len(positions)) if number not in first]
-        kept.extend(int(positions[number]) for number in new)
-        found |= {int(rows[positions[number]]): int(rows[kept[other]]) for number, other in sorted(first.items())}
-        index.add(queries[new])
-    return found
-
-
-def _first_in_index(
-    index: faiss.IndexFlatIP, queries: Vectors, vectors: Vectors, kept: list[int], threshold: float
-) -> dict[int, int]:
-    """{query: number of the first kept vector near it}, over those kept in earlier blocks."""
-    if not kept:
-        return {}
-    limits, _, numbers = index.range_search(queries, threshold - SLACK)
-    first: dict[int, int] = {}
-    for query in range(len(queries)):
-        candidates = np.sort(numbers[limits[query] : limits[query + 1]])
-        if len(candidates) == 0:
-            continue
-        near = cosine_pairs(queries[query], vectors[[kept[number] for number in candidates]]) >= threshold
-        if near.any():
-            first[query] = int(candidates[np.argmax(near)])
-    return first
-
-
-def _decide_within(queries: Vectors, fresh: list[int], first: dict[int, int], n_kept: int, threshold: float) -> None:
-    """Decide the ``fresh`` queries of one block among themselves, in order; write duplicates into ``first``."""
-    maybe = queries[fresh] @ queries[fresh].T > threshold - SLACK
-    number_of: dict[int, int] = {}  # position in ``fresh`` → number among all kept
-    stays = np.zeros(len(fresh), bool)
-    for place, query in enumerate(fresh):
-        candidates = np.flatnonzero(maybe[place, :place] & stays[:place])
-        near = cosine_pairs(queries[query], queries[[fresh[other] for other in candidates]]) >= threshold
-        if near.any():
-            first[query] = number_of[int(candidates[np.argmax(near)])]
-        else:
-            stays[place] = True
-            number_of[place] = n_kept + len(number_of)
 
 
 def cosine_pairs(first: Vectors, second: Vectors) -> Floats:

@@ -54,6 +54,8 @@ def from_parquet(data: bytes, columns: list[str] | None = None) -> pa.Table:
 
 def _to_arrow(values: Array, dtype: str, axes: int) -> Any:
     if axes == 1:
+        if not values.shape[1]:  # Arrow cannot tell how many lists of length 0 there are
+            return pa.array([[]] * len(values), pa.list_(pa.from_numpy_dtype(np.dtype(dtype))))
         flat = pa.array(np.ascontiguousarray(values, dtype=dtype).reshape(-1))
         return pa.FixedSizeListArray.from_arrays(flat, int(values.shape[1]))
     if dtype in _TYPES:

@@ -18,7 +18,7 @@ from farm.ids import fingerprint, generator, radical_inverse, row_seed, sample_i
 from farm.methods import prompt_table
 from farm.rows import PLANNED, Batch
 
-PLAN_VERSION = 3  # raised when the meaning of a plan changes, so that old and new runs never mix
+PLAN_VERSION = 4  # raised when the meaning of a plan changes, so that old and new runs never mix
 RoundShares = Mapping[str, Mapping[str, float]]  # defect → arm → its share of that defect's rows
 GOOD = "good"  # what stands for the defect of an image that has none
 

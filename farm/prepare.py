@@ -17,7 +17,7 @@ from farm.run_folder import RunFolder
 from farm.source_index import read_index, write_index
 
 MODEL_FREE = ("rules", "null")
-JUDGE_VERSION = 2  # raised when other verdicts come from the same candidates and settings
+JUDGE_VERSION = 3  # raised when other verdicts come from the same candidates and settings
 _ADAPTER = "adapter "  # before the arm's name in the fingerprints
 
 

@@ -9,6 +9,7 @@ from farm.errors import RunError
 from farm.images import decode_image
 from farm.parts import to_batch
 from farm.rounds import open_plan
+from farm.rows import EMBEDDINGS, names
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
@@ -114,7 +115,8 @@ def _stored(folder: RunFolder, number: int) -> dict[str, Any]:
         raise RunError(f"{folder.store.root}: row {number} is in shard {shard}, which is not committed yet")
     columns = to_batch(folder.read_shard(shard))
     place = int(np.flatnonzero(columns["row"] == number)[0])
-    return {name: values[place] for name, values in columns.items() if name != "embedding"}
+    added = names(EMBEDDINGS)
+    return {name: values[place] for name, values in columns.items() if name not in added}
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,8 @@ A batch is ``dict[str, np.ndarray]`` with first axis B. Columns are added on the
 
     PLANNED → SOURCED (pixels of source and mask) → GENERATED → EMBEDDED; ENCODED is what a part file stores
 
+``EMBEDDINGS`` are what an embedder adds to a row.
+
 Pixels are uint8 sRGB between stages, masks uint8 in {0, 1}. Wall-clock time never enters a row, so that two runs of
 one plan write the same bytes; seconds are kept beside the part (``costs`` in ``done.json``).
 """
@@ -65,6 +67,7 @@ FACTS: Columns = (
     Column("mean_change", "float32", (), "mean |image - source| over the whole image, 0..255"),
     Column("changed_area", "float32", (), "share of pixels with a mean channel change above 1/255"),
     Column("ssim_outside", "float32", (), "structural similarity to the source outside the mask, 1 = identical"),
+    Column("grain", "float32", (), "mean |image - its 3 x 3 median| over the changed pixels, 0..255"),
 )
 GENERATED: Columns = (
     *SOURCED,
@@ -72,12 +75,13 @@ GENERATED: Columns = (
     Column("label", "uint8", ("H", "W"), "refined mask: 1 on pixels that really show the defect"),
     *FACTS,
 )
-EMBEDDED: Columns = (*GENERATED, Column("embedding", "float32", ("D",), "unit vector of the image; zeros if failed"))
-JUDGED: Columns = (
-    *PLANNED,
-    *FACTS,
+EMBEDDINGS: Columns = (
     Column("embedding", "float32", ("D",), "unit vector of the image; zeros if failed"),
+    Column("crops", "float32", ("E",), "unit vectors of its crops, one behind the other; E = 0 if none are asked for"),
+    Column("text_margin", "float32", (), "cosine to the prompt less that to normal_prompt; NaN if not asked for"),
 )
+EMBEDDED: Columns = (*GENERATED, *EMBEDDINGS)
+JUDGED: Columns = (*PLANNED, *FACTS, *EMBEDDINGS)
 ENCODED: Columns = (
     *PLANNED,
     *FACTS,
@@ -85,7 +89,7 @@ ENCODED: Columns = (
     Column("mask_png", "bytes", (), "target mask as 8-bit PNG, 0 and 255"),
     Column("image_png", "bytes", (), "image as PNG; empty if failed"),
     Column("label_png", "bytes", (), "refined mask as 8-bit PNG, 0 and 255; empty if failed"),
-    Column("embedding", "float32", ("D",), "unit vector of the image; zeros if failed"),
+    *EMBEDDINGS,
 )
 VERDICT: Columns = (
     Column("row", "int64", (), "row number in the plan"),
@@ -94,6 +98,8 @@ VERDICT: Columns = (
     Column("verdict", "str", (), "kept, refused, failed or poisoned"),
     Column("reason", "str", (), "why not kept, else empty"),
     Column("score", "float32", (), "mean cosine to the k nearest normals"),
+    Column("crop_score", "float32", (), "how near its defect is to normals or to real defects; NaN if not asked for"),
+    Column("grid_score", "float32", (), "the lowest score of its grid of crops; NaN if not asked for"),
     Column("nearest", "str", (), "photo id of the nearest normal"),
     Column("neighbour", "int64", (), "row of the kept image it duplicates, -1 if none"),
     Column("twin", "str", (), "photo id of the few-shot, test or normal photograph that it copies, else empty"),

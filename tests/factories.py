@@ -201,11 +201,14 @@ def _row(run: Run, plan: str, number: int, photo: dict[str, Any]) -> dict[str, A
         "mean_change": 0.0 if failed else change.mean(),
         "changed_area": 0.0 if failed else (change > 1).mean(),
         "ssim_outside": 0.0 if failed else 0.97,
+        "grain": 0.0 if failed else 2.5,
         "source_png": make_png(source),
         "mask_png": make_png(mask * 255),
         "image_png": b"" if failed else make_png(image),
         "label_png": b"" if failed else make_png((change > 12).astype(np.uint8) * 255),
         "embedding": np.zeros(8, np.float32) if failed else vector / np.linalg.norm(vector),
+        "crops": np.zeros(0, np.float32),
+        "text_margin": 0.0 if failed else np.nan,
     }
 
 
@@ -237,6 +240,8 @@ def _write_verdicts(folder: RunFolder, samples: contract.Batch, photos: list[dic
         "verdict": np.where(failed, "failed", np.where(refused, "refused", "kept")).astype(object),
         "reason": np.where(failed, samples["error"], np.where(refused, reason, "")).astype(object),
         "score": np.where(failed, 0, score).astype(np.float32),
+        "crop_score": np.full(len(numbers), np.nan, np.float32),
+        "grid_score": np.full(len(numbers), np.nan, np.float32),
         "nearest": np.array(["" if bad else photos[0]["photo_id"] for bad in failed], object),
         "neighbour": np.where(duplicate, 0, -1).astype(np.int64),
         "twin": np.array([""] * len(numbers), object),

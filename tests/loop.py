@@ -40,14 +40,14 @@ def run_in_a_loop(run: Run) -> None:
         vectors.embed(block, run, embedder)
     tentative = Tentative(folder)
     judge = tentative.judge(run, photos)
-    embed, write = Embed(embedder), Write(folder, plan)
+    embed, write = Embed(embedder, run.embed), Write(folder, plan)
     for number in range(plan.round_count):
         if not rounds.is_decided(folder, number):
             rounds.decide(folder, plan, number, partial(settled, folder))
             plan = generate.plan = write.plan = open_plan(folder, run, photos, model)
         for shard in reversed(plan.round_shards(number)):
             batch, costs = generate.shard(shard)
-            batch["embedding"] = embed.vectors(batch["image_png"], batch["sample_id"])
+            batch |= embed.rows(batch, run.compute.batch_size)
             write.commit(shard, batch, {"generate_s": 0.0, "embed_s": 0.0, "by_method": costs})
             tentative.write(shard, judge)
     settle_folder(folder)

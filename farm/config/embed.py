@@ -17,6 +17,8 @@ class EmbedConfig(Frozen):
     kind: Literal["efficientnet_lite0", "open_clip", "pixels"] = "efficientnet_lite0"
     model: str | None = None
     pretrained: str | None = None
+    crops: Literal["none", "defect", "grid"] = "none"  # also a crop around the defect, or that and a grid of nine
+    text_margin: bool = False  # also whether the image is nearer to its prompt than to the normal one
 
     @model_validator(mode="after")
     def _pixels_have_no_weights(self) -> "EmbedConfig":
@@ -24,6 +26,14 @@ class EmbedConfig(Frozen):
             raise ValueError(
                 f"kind 'pixels' has no weights; found model {self.model!r} and pretrained {self.pretrained!r}, "
                 "leave them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _text_needs_a_tower(self) -> "EmbedConfig":
+        if self.text_margin and self.kind != "open_clip":
+            raise ValueError(
+                f"text_margin needs an embedder that reads text, kind 'open_clip'; found '{self.kind}'; leave it out"
             )
         return self
 

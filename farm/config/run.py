@@ -40,6 +40,9 @@ class FilterConfig(Frozen):
     max_changed_area: Share = 0.35
     min_contrast: Annotated[float, Field(ge=0)] = 5.0  # of 255, mean over the changed pixels
     min_ssim_outside: Annotated[float, Field(ge=-1, le=1)] = 0.85
+    max_grain: Annotated[float, Field(gt=0)] = 1.5  # times ``high_quantile`` of the real defects' grain
+    crop_margin: Annotated[float, Field(ge=0)] = 0.15  # below ``low_quantile`` of the crops; needs embed.crops
+    min_text_margin: Annotated[float, Field(ge=-2, le=2)] | None = None  # needs embed.text_margin
     near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.995
     copy_of_photo: Annotated[float, Field(gt=0, le=1)] = 0.995  # cosine of a copy, if no normal is as near
     quota: Positive | None = None  # kept images at most for each (category, defect)
@@ -183,6 +186,12 @@ class Run(Frozen):
         found = self.arm_names()
         if not found or len(set(found)) != len(found):
             raise ValueError(f"methods: at least one, each name once; found {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _text_margin_is_there(self) -> "Run":
+        if self.filter.min_text_margin is not None and not self.embed.text_margin:
+            raise ValueError("filter.min_text_margin needs embed.text_margin: true; found false")
         return self
 
     @model_validator(mode="after")

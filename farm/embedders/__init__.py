@@ -4,7 +4,8 @@ Every embedder pads each batch to ``compute.batch_size`` inside, so that the byt
 its neighbours nor on their number (decision 3).
 """
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,14 @@ class Embedder(Protocol):
 
     def __call__(self, images: Pixels) -> Vectors:
         """(B, H, W, 3) uint8 sRGB, any B  ->  (B, D) float32 of length 1. Row i depends on image i alone."""
+
+
+@runtime_checkable
+class TextEmbedder(Embedder, Protocol):
+    """An embedder that reads text too."""
+
+    def texts(self, sentences: Sequence[str]) -> Vectors:
+        """N sentences  ->  (N, D) float32 of length 1, in the space of the images'."""
 
 
 def load_embedder(config: EmbedConfig, compute: ComputeConfig) -> Embedder:

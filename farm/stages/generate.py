@@ -15,7 +15,7 @@ from farm import attempts
 from farm.config import Run
 from farm.datasets.photo import PhotoSet
 from farm.errors import DataError, FarmError, StoreError
-from farm.facts import pixel_facts
+from farm.facts import NAMES, pixel_facts
 from farm.images import encode_mask, encode_png
 from farm.methods import Made, Method, Request, build_method
 from farm.plan import Plan
@@ -48,7 +48,7 @@ class Generate:
         self._sizes: dict[str, BatchSize] = {}
 
     def shard(self, shard: int, hands: Hands | None = None) -> tuple[Batch, dict[str, dict[str, float]]]:
-        """``rows.ENCODED`` columns but the embedding of every row of ``shard``, and seconds by method."""
+        """``rows.ENCODED`` columns but ``rows.EMBEDDINGS`` of every row of ``shard``, and seconds by method."""
         return self.make([self.plan.row(number) for number in self.plan.shard_range(shard)], hands)
 
     def make(self, rows: list[Row], hands: Hands | None = None) -> tuple[Batch, dict[str, dict[str, float]]]:
@@ -164,7 +164,7 @@ def _fail(row: Row, stage: str, error: BaseException) -> None:
 
 def _encoded(row: Row) -> Row:
     """The row with pictures as PNG; what a failed row does not have is empty, or zero."""
-    empty: Row = dict.fromkeys(("background_error", "mean_change", "changed_area", "ssim_outside"), 0.0)
+    empty: Row = dict.fromkeys(("background_error", *NAMES), 0.0)
     encoded = {"evaluations": 0, **empty, **row}
     encoded.pop("trajectory", None)
     for name, encode in (("source", encode_png), ("mask", encode_mask), ("image", encode_png), ("label", encode_mask)):

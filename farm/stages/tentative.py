@@ -13,7 +13,7 @@ from farm.parts import from_checked_parquet, to_batch, to_checked_parquet, to_ta
 from farm.rows import JUDGED, VERDICT, Array, Batch
 from farm.run_folder import RunFolder
 from farm.stages.judge import Judge
-from farm.stages.photo_vectors import PhotoVectors
+from farm.stages.photo_vectors import SPLITS, PhotoVectors, grains, photo_crops
 from farm.stages.settle import GROUPS
 
 COLUMNS = (*VERDICT, *(column for column in JUDGED if column.name in GROUPS))
@@ -29,8 +29,9 @@ class Tentative:
 
     def judge(self, run: Run, photos: PhotoSet) -> Judge:
         """The stage that makes them, from the stored vectors of the photographs."""
-        vectors = PhotoVectors(self.folder, photos).read()
-        return Judge(run.filter, vectors["train"], vectors["shots"], vectors["test"])
+        seen = PhotoVectors(self.folder, photos).read()
+        train, shots, test = ((seen[name].ids, seen[name].vectors) for name in SPLITS)
+        return Judge(run.filter, train, shots, test, photo_crops(seen), grains(seen))
 
     def done(self) -> set[int]:
         """The shards that have theirs."""

@@ -7,7 +7,7 @@ import pytest
 from cluster.flow import Flow
 from cluster.progress import Silent
 from farm.config import Run
-from farm.parts import to_batch
+from farm.parts import to_parquet
 from farm.run_folder import RunFolder
 from tests.loop import run_in_a_loop
 from tests.photos import make_run, make_tree
@@ -41,7 +41,5 @@ def test_rounds_on_ray_make_what_rounds_in_a_loop_make(tmp_path: Path) -> None:
     loop, here = RunFolder(str(tmp_path / "loop")), flow.folder
     assert here.read_json("budget/round-000001.json") == loop.read_json("budget/round-000001.json")
     for shard in range(4):
-        assert here.read_shard(shard).equals(loop.read_shard(shard))
-    assert {name: values.tolist() for name, values in to_batch(here.verdicts()).items()} == {
-        name: values.tolist() for name, values in to_batch(loop.verdicts()).items()
-    }
+        assert to_parquet(here.read_shard(shard)) == to_parquet(loop.read_shard(shard))
+    assert to_parquet(here.verdicts()) == to_parquet(loop.verdicts())

@@ -26,7 +26,7 @@ from farm.stages.made import bad_rows, check_made
 from farm.stages.sources import Sources
 from farm.stages.write import Write
 from tests.photos import make_run, make_tree
-from tests.stages import first_rows, generating
+from tests.stages import embeddings, first_rows, generating
 
 PICTURES = ("source_png", "mask_png", "image_png", "label_png")
 
@@ -228,7 +228,7 @@ def judged_rows(vectors: np.ndarray) -> dict[str, Any]:
     count = len(vectors)
     facts = {"mean_change": 5.0, "changed_area": 0.05, "ssim_outside": 1.0, "background_error": 0.0}
     texts = {"status": "made", "kind": "defect"}
-    batch: dict[str, Any] = {"embedding": vectors}
+    batch: dict[str, Any] = {**embeddings(count), "embedding": vectors}
     for column in (*PLANNED, *FACTS):
         if column.dtype == "str":
             batch[column.name] = np.array([texts.get(column.name, "")] * count, object)
@@ -247,7 +247,7 @@ def test_a_clock_that_jumps_changes_no_byte(
     def part(name: str) -> tuple[bytes, dict[str, Any]]:
         made, folder = generating(run), RunFolder(str(tmp_path / name))
         batch, costs = made.shard(0)
-        batch["embedding"] = np.zeros((4, 3), np.float32)
+        batch |= embeddings(4)
         Write(folder, made.plan).commit(0, batch, {"by_method": costs})
         assert to_parquet(folder.read_shard(0)) == to_parquet(to_table(batch, ENCODED))
         return folder.store.read("candidates/shard-000000/part.parquet"), folder.done(0)
@@ -277,7 +277,7 @@ def test_the_columns_of_a_failed_row_are_those_of_any_row(root: Path, tmp_path: 
     made = generating(make_run(root, tmp_path / "run"), Darken(frozenset({-1})))
     Path(made.plan.photos.train[0].path).unlink()
     batch = make(made)
-    batch["embedding"] = np.zeros((8, 3), np.float32)
+    batch |= embeddings(8)
     assert {"failed", "made"} == set(batch["status"])
     table = to_table(batch, ENCODED)
     assert table.column_names == [column.name for column in ENCODED]

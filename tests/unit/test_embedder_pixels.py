@@ -88,3 +88,10 @@ def test_the_settings_lead_to_it_without_torch() -> None:
 def test_weights_for_it_are_refused() -> None:
     with pytest.raises(ValueError, match="kind 'pixels' has no weights; found model 'ViT-B-32' and pretrained None"):
         EmbedConfig(kind="pixels", model="ViT-B-32")
+
+
+def test_a_text_margin_is_refused_of_what_reads_no_text() -> None:
+    with pytest.raises(
+        ValueError, match=r"text_margin needs an embedder that reads text, .*found 'pixels'; leave it out"
+    ):
+        EmbedConfig(kind="pixels", text_margin=True)

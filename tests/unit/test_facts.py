@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from farm.facts import pixel_facts, ssim_map
+from farm.facts import grain, pixel_facts, ssim_map
 from farm.ids import generator
 
 
@@ -29,7 +29,7 @@ def test_ssim_map_is_scikit_images(shape):
 def test_identical_pair_has_nothing_to_tell():
     source = surface((2, 32, 32, 3))
     facts = pixel_facts(source, source.copy(), none((2, 32, 32)))
-    assert list(facts) == ["mean_change", "changed_area", "ssim_outside"]
+    assert list(facts) == ["mean_change", "changed_area", "ssim_outside", "grain"]
     assert all(values.dtype == np.float32 and values.shape == (2,) for values in facts.values())
     np.testing.assert_array_equal(facts["mean_change"], 0)
     np.testing.assert_array_equal(facts["changed_area"], 0)
@@ -45,6 +45,29 @@ def test_change_and_area_are_counted_by_hand():
     facts = pixel_facts(source, image, mask)
     assert facts["mean_change"][0] == pytest.approx((20 * 10 + 1 + 4 / 3) / 400, rel=1e-6)
     assert facts["changed_area"][0] == pytest.approx(21 / 400)
+
+
+def test_grain_is_noise_and_not_structure():
+    flat = np.full((32, 32, 3), 100, np.uint8)
+    everywhere = np.ones((32, 32), bool)
+    specks, bars, noise = flat.copy(), flat.copy(), flat.copy()
+    specks[4::8, 4::8] = 180  # 16 lone pixels
+    bars[:, 8:16] = 180  # edges, but no lone pixel
+    noise[:] = generator(0, "noise").integers(0, 256, noise.shape)
+    assert grain(flat, everywhere) == grain(bars, everywhere) == 0
+    assert grain(specks, everywhere) == pytest.approx(16 * 80 / 1024)
+    assert grain(specks, specks[..., 0] == 180) == 80
+    assert grain(noise, everywhere) > 50
+    assert grain(noise, ~everywhere) == 0
+
+
+def test_grain_of_a_row_is_that_of_its_changed_pixels():
+    source = np.full((1, 32, 32, 3), 100, np.uint8)
+    image = source.copy()
+    image[0, 8:24, 8:24] = generator(0, "noise").integers(0, 256, (16, 16, 3))
+    changed = np.abs(image[0].astype(int) - 100).mean(axis=2) > 1
+    assert pixel_facts(source, image, none((1, 32, 32)))["grain"][0] == pytest.approx(grain(image[0], changed))
+    assert pixel_facts(source, source, none((1, 32, 32)))["grain"][0] == 0
 
 
 def test_darker_and_brighter_count_alike():

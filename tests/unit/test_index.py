@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+from farm import dedup
 from farm.errors import DataError
 from farm.ids import generator
-from farm.index import NormalIndex, near_duplicates
+from farm.index import NormalIndex
 
 
 def unit(vectors):
@@ -41,6 +42,20 @@ def greedy(vectors, rows, threshold):
         else:
             kept.append(place)
     return found
+
+
+def near_duplicates(vectors, rows, threshold):
+    """{row: the kept row that refuses it}; the smaller row number is the better one."""
+    order = np.argsort(rows)
+    refused_by = dedup.near_duplicates(vectors[order], threshold)
+    return {int(rows[order[rank]]): int(rows[order[best]]) for rank, best in enumerate(refused_by) if best >= 0}
+
+
+@pytest.fixture
+def block(request, monkeypatch):
+    """So many vectors are compared at a time."""
+    monkeypatch.setattr("farm.dedup.buckets.MEMBERS", request.param)
+    monkeypatch.setattr("farm.dedup.buckets.VISITORS", request.param)
 
 
 # card 000 7.1
@@ -193,23 +208,25 @@ def test_exact_ties_name_the_first_kept_row():
     assert near_duplicates(at_angles(0, 20, 10), np.arange(3), float(np.cos(np.deg2rad(11)))) == {2: 0}
 
 
-@pytest.mark.parametrize("block", [1, 2])
-def test_a_cosine_equal_to_the_threshold_is_a_duplicate(block):
+@pytest.mark.parametrize("block", [1, 2], indirect=True)
+@pytest.mark.usefixtures("block")
+def test_a_cosine_equal_to_the_threshold_is_a_duplicate():
     vectors = np.array([[1, 0], [0.5, np.sqrt(0.75)]], np.float32)
-    assert near_duplicates(vectors, np.arange(2), 0.5, block=block) == {1: 0}
-    assert near_duplicates(vectors, np.arange(2), 0.5 + 1e-12, block=block) == {}
+    assert near_duplicates(vectors, np.arange(2), 0.5) == {1: 0}
+    assert near_duplicates(vectors, np.arange(2), 0.5 + 1e-12) == {}
 
 
-@pytest.mark.parametrize("block", [1, 3, 64, 1024])
+@pytest.mark.parametrize("block", [1, 3, 64, 1024], indirect=True)
 @pytest.mark.parametrize("threshold", [0.83, 0.90])
-def test_near_duplicates_equal_the_plain_greedy_rule(block, threshold):
+@pytest.mark.usefixtures("block")
+def test_near_duplicates_equal_the_plain_greedy_rule(threshold):
     vectors = cloud(150, dim=24)
     rows = generator(1, "rows").permutation(10_000)[:150].astype(np.int64)
     expected = greedy(vectors, rows, threshold)
     assert 10 < len(expected) < 145
-    assert near_duplicates(vectors, rows, threshold, block=block) == expected
+    assert near_duplicates(vectors, rows, threshold) == expected
     order = generator(2, "order").permutation(150)
-    assert near_duplicates(vectors[order], rows[order], threshold, block=block) == expected
+    assert near_duplicates(vectors[order], rows[order], threshold) == expected
 
 
 def test_nothing_duplicates_nothing():

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from farm.errors import RunError
@@ -12,6 +11,7 @@ from farm.run_folder import RunFolder
 from farm.stages.generate import Generate
 from farm.stages.write import Write
 from tests.photos import make_run, make_tree
+from tests.stages import embeddings
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_folder_without_images_takes_another_config(root: Path, tmp_path: Path
 def test_a_folder_with_one_committed_shard_does_not(root: Path, tmp_path: Path) -> None:
     folder, plan = prepare(make_run(root, tmp_path / "run"))
     batch, _ = Generate(plan.run, plan.photos, plan, lambda arm, photo: None).shard(0)
-    Write(folder, plan).commit(0, batch | {"embedding": np.ones((4, 2), np.float32)}, {})
+    Write(folder, plan).commit(0, batch | embeddings(4), {})
     with pytest.raises(RunError, match="was made by another config"):
         prepare(make_run(root, tmp_path / "run", seed=9))
     assert RunFolder(str(tmp_path / "run")).run().seed == 0

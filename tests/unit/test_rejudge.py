@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from farm.config import Run
 from farm.errors import ConfigError, RunError
 from farm.lease import Lease
-from farm.parts import to_batch
+from farm.parts import to_parquet
 from farm.rejudge import change_filter, rejudge
 from farm.run_folder import RunFolder
 from jobs.judge import command
@@ -47,8 +47,9 @@ def bytes_below(folder: RunFolder, part: str) -> dict[str, bytes]:
     return {name: folder.store.read(name) for name in folder.store.names(part)}
 
 
-def verdicts(folder: RunFolder) -> dict[str, list[object]]:
-    return {name: values.tolist() for name, values in to_batch(folder.verdicts()).items()}
+def verdicts(folder: RunFolder) -> dict[str, bytes]:
+    table = folder.verdicts()
+    return {name: to_parquet(table.select([name])) for name in table.column_names}
 
 
 def test_another_threshold_gives_the_verdicts_of_a_run_made_with_it(

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from farm.errors import RunError
@@ -15,6 +14,7 @@ from farm.run_folder import RunFolder
 from farm.stages.generate import Generate
 from farm.stages.write import Write
 from tests.photos import make_run, make_tree
+from tests.stages import embeddings
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> RunFolder:
     stage, write = Generate(plan.run, plan.photos, plan, lambda arm, photo: None), Write(folder, plan)
     for shard in (0, 1):
         batch, _ = stage.shard(shard)
-        write.commit(shard, batch | {"embedding": np.ones((4, 2), np.float32)}, {})
+        write.commit(shard, batch | embeddings(4), {})
     return folder
 
 

@@ -5,7 +5,6 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from farm import attempts
@@ -17,6 +16,7 @@ from farm.stages.generate import Generate
 from farm.stages.write import Write
 from farm.status import read_status
 from tests.photos import make_run, make_tree
+from tests.stages import embeddings
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> RunFolder:
     batch, _ = Generate(plan.run, plan.photos, plan, lambda arm, photo: None).shard(0)
     batch["status"][1], batch["error"][1] = "failed", "why"
     batch["status"][2], batch["error"][2] = "poisoned", "why"
-    Write(folder, plan).commit(0, batch | {"embedding": np.ones((4, 2), np.float32)}, {})
+    Write(folder, plan).commit(0, batch | embeddings(4), {})
     return folder
 
 

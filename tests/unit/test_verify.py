@@ -21,6 +21,7 @@ from farm.stages.generate import Generate
 from farm.stages.write import Write
 from farm.verify import Found, verify
 from tests.photos import make_run, make_tree
+from tests.stages import embeddings
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def make(folder: RunFolder, shards: set[int]) -> None:
     generate, write = Generate(run, plan.photos, plan, lambda arm, photo: None), Write(folder, plan)
     for shard in shards:
         batch, _ = generate.shard(shard)
-        write.commit(shard, batch | {"embedding": np.ones((len(batch["row"]), 2), np.float32)}, {})
+        write.commit(shard, batch | embeddings(len(batch["row"])), {})
 
 
 def judge(folder: RunFolder, verdicts: list[str], reason: str = "unchanged") -> None:
@@ -50,7 +51,7 @@ def judge(folder: RunFolder, verdicts: list[str], reason: str = "unchanged") -> 
     batch: dict[str, Any] = {name: np.array(values, dtype=object) for name, values in text.items()}
     batch["row"] = np.array([row["row"] for row in rows])
     batch["keep"] = np.array([one == "kept" for one in verdicts])
-    batch["score"] = np.zeros(len(rows), np.float32)
+    batch |= {name: np.zeros(len(rows), np.float32) for name in ("score", "crop_score", "grid_score")}
     batch["neighbour"] = np.full(len(rows), -1)
     batch["twin"] = np.array([""] * len(rows), object)
     folder.write_table(folder.verdict_name("verdicts.parquet"), to_table(batch, VERDICT))

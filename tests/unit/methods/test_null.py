@@ -126,8 +126,8 @@ def test_a_dry_run_imports_no_torch(tmp_path: Path) -> None:
         "from farm.stages.generate import Generate\n"
         "run = parse(json.loads(sys.stdin.read()), 'tests'); folder, plan = prepare(run)\n"
         "batch, _ = Generate(run, plan.photos, plan, lambda *_: None).shard(0)\n"
-        "vectors = Embed(load_embedder(run.embed, run.compute)).vectors(batch['image_png'], batch['sample_id'])\n"
-        "assert (batch['status'] == 'made').all() and vectors.shape == (4, 64)\n"
+        "made = Embed(load_embedder(run.embed, run.compute), run.embed).rows(batch, 4)\n"
+        "assert (batch['status'] == 'made').all() and made['embedding'].shape == (4, 64)\n"
         "print([name for name in ('torch', 'diffusers', 'transformers') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code]

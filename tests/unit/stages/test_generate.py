@@ -21,7 +21,7 @@ from farm.stages.generate import Generate
 from farm.stages.memory import PATIENCE, DeviceLostError
 from farm.stages.write import Write
 from tests.photos import make_run, make_tree
-from tests.stages import generating
+from tests.stages import embeddings, generating
 
 
 class Darken:
@@ -60,7 +60,7 @@ def planned(made: Generate, count: int = 6) -> list[dict[str, Any]]:
 def test_a_shard_keeps_the_contract_and_the_order(root: Path, tmp_path: Path) -> None:
     made = generating(make_run(root, tmp_path))
     batch, costs = made.shard(1)
-    batch["embedding"] = np.zeros((4, 3), np.float32)
+    batch |= embeddings(4)
     check(batch, ENCODED, "test")
     assert batch["row"].tolist() == [4, 5, 6, 7]
     assert costs["rules"]["rows"] == 4
@@ -204,7 +204,7 @@ def test_write_commits_part_then_marker_and_refuses_half_a_shard(root: Path, tmp
     made, folder = generating(run), RunFolder(run.output)
     write = Write(folder, made.plan)
     batch, _ = made.shard(0)
-    batch["embedding"] = np.ones((4, 3), np.float32)
+    batch |= embeddings(4)
     half = {name: values[:2] for name, values in batch.items()}
     with pytest.raises(
         RowError, match=r"write shard 0: got 2 rows where the plan has 4 \(0 to 3\); nothing was written"

@@ -9,6 +9,7 @@ from conformal_clip_data import nominal_dir
 from skimage import data
 
 from farm.config import ComputeConfig, EmbedConfig, FilterConfig
+from farm.crop_index import PhotoCrops
 from farm.dedup import Blocks
 from farm.embedders import load_embedder
 from farm.errors import DataError, RowError
@@ -67,7 +68,10 @@ def candidates(embedding, **change):
         "mean_change": np.full(n, 2, np.float32),
         "changed_area": np.full(n, 0.05, np.float32),
         "ssim_outside": np.full(n, 0.99, np.float32),
+        "grain": np.full(n, 3, np.float32),
         "embedding": embedding,
+        "crops": np.zeros((n, 0), np.float32),
+        "text_margin": np.full(n, np.nan, np.float32),
     }
     return columns | change
 
@@ -274,7 +278,7 @@ def test_the_kept_set_depends_on_no_order_and_no_chunking(judge):
         shards = [judge.judge(part(columns, order[start : start + size])) for start in range(0, 140, size)]
         again = settled(judge.settings, columns, joined(shards), defect=defect[order])
         for name in names(VERDICT):
-            assert again[name].tolist() == whole[name].tolist(), name
+            np.testing.assert_array_equal(again[name], whole[name], name)
 
 
 def test_near_duplicates_point_to_the_row_that_stays(judge):
@@ -365,3 +369,25 @@ class TestSelection:
         again = settled_with(self.SETTINGS, part(verdicts, order), vectors, method=method[order])
         assert whole["keep"].sum() == 6
         assert again["keep"].tolist() == whole["keep"].tolist()
+
+
+def test_noise_in_a_small_patch_is_refused_by_its_crop_and_by_its_grain():
+    """The vector of the whole image is a normal's; the crop's is near to nothing that is known."""
+    normals, defects = cloud(40), unit(cloud(8, seed=5) * np.r_[np.ones(8), -np.ones(8)])
+    crops = PhotoCrops(np.repeat(cloud(20, seed=6)[:, None], 8, axis=1), np.zeros((20, 0, 16), np.float32), defects)
+    judge = Judge(
+        FilterConfig(low_margin=0.5), ([f"n{n}" for n in range(40)], normals), crops=crops, grains=[3.0, 4, 5, 6, 7]
+    )
+    strange = unit(np.r_[np.ones(4), -np.ones(4), np.ones(4), -np.ones(4)][None])
+    parts = np.concatenate([defects[:1], cloud(1, seed=6), strange, defects[:1]]).astype(np.float32)
+    columns = candidates(cloud(4, seed=1), crops=parts, grain=np.array([3, 3, 3, 50], np.float32))
+    verdicts = judge.judge(columns)
+    assert verdicts["reason"].tolist() == ["", "", "implausible_defect", "too_noisy"]
+    assert verdicts["crop_score"][0] == pytest.approx(1, abs=1e-5)
+    assert judge.calibration.max_grain == pytest.approx(1.5 * np.quantile([3, 4, 5, 6, 7], 0.99))
+
+
+def test_fewer_than_five_real_defects_say_nothing_about_parts():
+    crops = PhotoCrops(cloud(160).reshape(20, 8, 16), np.zeros((20, 0, 16), np.float32), cloud(4, seed=2))
+    judge = Judge(FilterConfig(), ([f"n{n}" for n in range(40)], cloud(40)), crops=crops, grains=[1.0] * 4)
+    assert (judge.calibration.crop_low, judge.calibration.grid_low, judge.calibration.max_grain) == (None, None, None)
