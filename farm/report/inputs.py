@@ -20,7 +20,7 @@ STAGES = {"stage1": "Stage 1", "stage2": "Stage 2"}
 OUTCOMES = KEPT, REFUSED, FAILED, POISONED = rows.VERDICTS
 UNJUDGED = "not judged"
 
-_FACT_COLUMNS = rows.names((*rows.PLANNED, *rows.FACTS))
+_FACTS = (*rows.PLANNED, *rows.FACTS, *(column for column in rows.EMBEDDINGS if not column.shape))  # no vectors
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Inputs:
     settings: dict[str, Any]  # run.yaml
     run: Run
     shards: int  # committed shards
-    samples: Batch  # PLANNED + FACTS, and outcome, reason, score, nearest, neighbour, twin; one entry a committed row
+    samples: Batch  # planned columns, facts, and what ``_with_outcome`` adds; one entry a committed row
     judged: bool
     costs: list[dict[str, Any]]  # one a committed shard
     calibration: dict[str, Any]
@@ -52,7 +52,7 @@ def read_inputs(folder: RunFolder) -> Inputs:
     """Everything but the pictures. Raises ``RunError`` where run.yaml is missing, ``ConfigError`` where it is wrong."""
     run = folder.run()
     committed = sorted(folder.done_shards())
-    facts = [folder.read_shard(shard, _FACT_COLUMNS) for shard in committed]
+    facts = [folder.read_shard(shard, rows.names(_FACTS)) for shard in committed]
     index = _records(folder, "sources/index.parquet")
     verdicts = _table(folder, folder.verdict_name("verdicts.parquet"))
     return Inputs(
@@ -82,7 +82,7 @@ def local_file(place: str) -> Path | None:
 def _joined(facts: list[pa.Table]) -> Batch:
     if facts:
         return to_batch(pa.concat_tables(facts))
-    return {column.name: np.empty(0, _dtype(column)) for column in (*rows.PLANNED, *rows.FACTS)}
+    return {column.name: np.empty(0, _dtype(column)) for column in _FACTS}
 
 
 def _dtype(column: rows.Column) -> Any:
@@ -96,7 +96,7 @@ def _with_outcome(samples: Batch, verdicts: pa.Table | None) -> Batch:
     judged: Batch = {
         "outcome": outcome,
         "reason": np.full(count, "", object),
-        "score": np.full(count, np.nan, np.float32),
+        **{name: np.full(count, np.nan, np.float32) for name in ("score", "crop_score", "grid_score")},
         "nearest": np.full(count, "", object),
         "neighbour": np.full(count, -1, np.int64),
         "twin": np.full(count, "", object),

@@ -13,16 +13,14 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
-import numpy as np
 import yaml
 from markupsafe import Markup
 
 from farm.report.accounts import Accounts, account
-from farm.report.charts import Threshold, histogram
 from farm.report.gallery import choices, photo_cards, sample_cards
-from farm.report.inputs import KEPT, REFUSED, UNJUDGED, Inputs, read_inputs
+from farm.report.gates import gate_charts
+from farm.report.inputs import KEPT, Inputs, read_inputs
 from farm.report.results import results
-from farm.rows import MADE
 from farm.run_folder import RunFolder
 
 _MAX_PHOTOS = 36
@@ -104,7 +102,7 @@ def _context(inputs: Inputs, max_gallery: int) -> dict[str, Any]:
         "results": results(inputs),
         "photos": photo_cards(inputs, _MAX_PHOTOS),
         "photo_count": max((len(scores["photo_id"]) for scores in inputs.scores.values()), default=0),
-        "histograms": [Markup(chart) for chart in _histograms(inputs)],
+        "histograms": [Markup(chart) for chart in gate_charts(inputs)],
         "phases": _phases(inputs.phases),
         "costs": _costs(inputs),
         "ledger": _ledger(inputs.ledger),
@@ -118,36 +116,6 @@ def _bar(accounts: Accounts) -> list[tuple[str, int, float]]:
     """(outcome, rows, share) of every outcome that occurs, in the order of the table."""
     outcomes = dict.fromkeys(line.outcome for line in accounts.lines)
     return [(name, accounts.total(name), accounts.share(name)) for name in outcomes if accounts.total(name)]
-
-
-def _histograms(inputs: Inputs) -> list[str]:
-    samples = inputs.samples
-    made = samples["status"] == MADE
-    rules, low, high = inputs.run.filter, inputs.calibration.get("low"), inputs.calibration.get("high")
-    charts = []
-    score = {
-        name: samples["score"][made & (samples["outcome"] == outcome) & np.isfinite(samples["score"])]
-        for name, outcome in (("kept", KEPT), ("refused", REFUSED))
-    }
-    if sum(map(len, score.values())):
-        limits = [Threshold(float(low), f"irrelevant below {low:.3f}")] if low is not None else []
-        limits += [Threshold(float(high), f"like a normal above {high:.3f}")] if high is not None else []
-        nearest = inputs.calibration.get("neighbours", rules.neighbours)
-        axis = f"mean cosine to the {nearest} nearest normals"
-        charts.append(histogram(score, limits, axis, "Histogram of the retrieval score with its thresholds"))
-    area = {
-        name: samples["changed_area"][made & (samples["outcome"] == outcome)]
-        for name, outcome in (("kept", KEPT), ("refused", REFUSED), ("unjudged", UNJUDGED))
-    }
-    if sum(map(len, area.values())):
-        limits = [
-            Threshold(rules.min_changed_area, f"too little below {rules.min_changed_area:.2%}"),
-            Threshold(rules.max_changed_area, f"too much above {rules.max_changed_area:.0%}"),
-        ]
-        charts.append(
-            histogram(area, limits, "changed area", "Histogram of the changed area with its limits", log=True)
-        )
-    return charts
 
 
 def _phases(phases: list[dict[str, Any]]) -> list[Phase]:
