@@ -20,6 +20,7 @@ from farm.parts import to_batch
 from farm.run_folder import RunFolder
 
 NAME = "forecast.json"
+GENERATING = "generate"  # how the phases begin that make images, of one round or of several
 LEAST_SHARDS, LEAST_KEPT = 3, 10
 DRAWS = 1000
 RATES = ("attempts", "device_s", "embed_s", "bytes", "money")
@@ -139,6 +140,7 @@ def _busy_share(pilot: RunFolder, device_s: float) -> float:
     """The share of their time that the pilot's generating workers generated; 1 where its times are not known."""
     if not pilot.store.exists("timing.json"):
         return 1.0
-    spent = [phase["seconds"] for phase in pilot.read_json("timing.json")["phases"] if phase["name"] == "generate"]
+    phases = pilot.read_json("timing.json")["phases"]
+    spent = sum(phase["seconds"] for phase in phases if phase["name"].startswith(GENERATING))
     actors = pilot.run().cluster.generate.actors
-    return min(1.0, device_s / (spent[0] * actors)) if spent and spent[0] > 0 and device_s > 0 else 1.0
+    return min(1.0, device_s / (spent * actors)) if spent > 0 and device_s > 0 else 1.0

@@ -31,7 +31,7 @@ Reals = npt.NDArray[np.float32]
 Cell = npt.NDArray[np.int32]
 Ranks = npt.NDArray[np.int64]
 
-EXACT_UP_TO = 16_384  # vectors that one cell may hold: all pairs of them take seconds
+ONE_CELL = 16_384  # vectors that one cell may hold: all pairs of them take seconds
 PER_SQUARE_ROOT = 4.0  # cells for each square root of the vectors: as many centroids as members that a row looks at
 SAMPLE_PER_CELL = 32  # vectors that train a centroid
 ITERATIONS = 5
@@ -42,7 +42,7 @@ BLOCK, WIDE = 16_384, 1024  # vectors at a time; bounds memory, changes no resul
 
 def cells_for(count: int) -> int:
     """How many cells suit ``count`` vectors: one as long as exact search is quick, then about four square roots."""
-    return 1 if count <= EXACT_UP_TO else 2 ** round(np.log2(PER_SQUARE_ROOT * np.sqrt(count)))
+    return 1 if count <= ONE_CELL else 2 ** round(np.log2(PER_SQUARE_ROOT * np.sqrt(count)))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from farm.dedup import Buckets, Cells, Looks, cells_for, near_duplicates, ranks, resolve
 from farm.dedup.buckets import NOBODY
-from farm.dedup.cells import EXACT_UP_TO
+from farm.dedup.cells import ONE_CELL
 from farm.dedup.hints import hints, upper_bounds
 from farm.errors import DataError
 from farm.index import SLACK, cosine_pairs
@@ -230,9 +230,9 @@ class TestCells:
             Cells.trained(scattered(1, 5), 8, seed=0)
 
     def test_a_small_run_has_one_cell_and_a_large_one_about_four_square_roots(self) -> None:
-        assert [cells_for(count) for count in (1, EXACT_UP_TO)] == [1, 1]
+        assert [cells_for(count) for count in (1, ONE_CELL)] == [1, 1]
         assert cells_for(1_000_000) == 4096
-        many = [cells_for(count) for count in (EXACT_UP_TO + 1, 100_000, 10_000_000)]
+        many = [cells_for(count) for count in (ONE_CELL + 1, 100_000, 10_000_000)]
         assert all(2 <= cells <= count for cells, count in zip(many, (2e4, 1e5, 1e7), strict=True))
 
 
