@@ -8,11 +8,12 @@
 from pathlib import Path
 
 from farm.config import DataConfig
+from farm.datasets.classes import MASK_FOLDER
 from farm.datasets.gather import Found, few_shots, gather
 from farm.datasets.groups import group_photos
-from farm.datasets.mvtec import MASK_FOLDER, mask_of
+from farm.datasets.mvtec import mask_of
 from farm.datasets.photo import PhotoSet
-from farm.datasets.tree import folders_in, photos_in, read_licence, selected_defects
+from farm.datasets.tree import category_root, folders_in, photos_in, read_licence, selected_defects
 from farm.errors import DataError
 
 GOOD = ("good", "normal")
@@ -23,7 +24,7 @@ EXPECTED = "good/ (or normal/) and one folder for each defect, with masks as mas
 
 def load(config: DataConfig) -> PhotoSet:
     """The photographs below ``config.root``. Raises ``DataError`` (``farm.datasets.load_photos`` says when)."""
-    root = Path(config.root or "").expanduser().absolute()
+    root = category_root(config)
     good = _good_folder(root)
     masks = _mask_folder(root, config.mask_folder)
     reserved = {good, MASKS, MASK_FOLDER, config.mask_folder}

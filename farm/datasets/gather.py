@@ -1,11 +1,10 @@
 """What a layout found → a ``PhotoSet``: capped, each file decoded once, bad ones refused with a reason.
 
-All that differs between layouts is where things lie; what a good photograph and a good mask are is told here alone.
+All that differs between layouts is where things lie; what makes a photograph fit for use is told here alone, what
+makes a mask so in ``masks``.
 """
 
 import hashlib
-import os
-import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,15 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from farm.config import DataConfig
+from farm.datasets.files import read_bytes, read_text
+from farm.datasets.masks import check_mask
 from farm.datasets.photo import SHOWN, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto, photo_id
 from farm.datasets.tree import evenly, is_inside, is_text, shown
 from farm.errors import DataError
-from farm.images import check_image, decode_mask, image_size
+from farm.images import check_image
 
 Split = Literal["train", "shots", "test"]
 
-BYTES_PER_PIXEL, BYTES_BESIDE = 8, 1_000_000  # 16-bit RGBA uncompressed, and room for metadata
-LIST_BYTES = 16_000_000  # of a list of few-shot photographs
 LINE = 400  # characters of a user's list that a message repeats
 
 
@@ -123,10 +122,7 @@ def _listed(found: Sequence[Found], config: DataConfig, root: Path) -> tuple[set
 
 def _entries(where: Path) -> list[str]:
     """The paths that a list file names, each once; UTF-8 with or without a byte order mark, any ends of lines."""
-    data = _regular(where, str(where), LIST_BYTES + 1)
-    if len(data) > LIST_BYTES:
-        raise DataError(f"{where}: is larger than {LIST_BYTES / 1e6:.0f} MB; a list has one path a line")
-    lines = [line.strip() for line in data.decode("utf-8-sig", errors="replace").splitlines()]
+    lines = [line.strip() for line in read_text(where, "a list has one path a line").splitlines()]
     return [line for line in dict.fromkeys(lines) if line and not line.startswith("#")]
 
 
@@ -163,7 +159,7 @@ def _checked(item: Found, config: DataConfig, root: Path) -> dict[str, Any]:
         raise DataError(f"{shown(item.relative)}: the name is not Unicode text (UTF-8); rename the file or its folder")
     data = read_bytes(item.path, root, config.max_megapixels)
     size = check_image(data, item.relative, config.max_megapixels)
-    mask_sha256 = "" if item.mask is None else _check_mask(item.mask, size, config, root)
+    mask_sha256 = "" if item.mask is None else check_mask(item.mask, size, config, root)
     return {
         "photo_id": photo_id(config.category, item.relative),
         "path": str(item.path),
@@ -175,61 +171,6 @@ def _checked(item: Found, config: DataConfig, root: Path) -> dict[str, Any]:
         "sha256": hashlib.sha256(data).hexdigest(),
         "mask_sha256": mask_sha256,
     }
-
-
-def _check_mask(mask: Path, size: tuple[int, int], config: DataConfig, root: Path) -> str:
-    """The checksum of a mask that can be used; ``DataError`` with the reason otherwise."""
-    where = mask.relative_to(root).as_posix()
-    if not mask.exists():
-        raise DataError(f"{where}: the mask is missing; draw it, or remove the photograph")
-    data = read_bytes(mask, root, config.max_megapixels)
-    found = image_size(data, where, config.max_megapixels)
-    if found != size:
-        raise DataError(
-            f"{where}: the mask has {found[1]} x {found[0]} px but its photograph {size[1]} x {size[0]}; "
-            "a mask must have its photograph's size"
-        )
-    if not decode_mask(data, where, config.max_megapixels).any():
-        raise DataError(
-            f"{where}: the mask is empty (no pixel above 127); mark the defect with 255, or move the photograph to good"
-        )
-    return hashlib.sha256(data).hexdigest()
-
-
-def read_bytes(path: Path, root: Path | None, max_megapixels: float) -> bytes:
-    """The bytes of a regular file inside ``root``, if no larger than a picture may be; ``DataError`` otherwise."""
-    where = str(path) if root is None else path.relative_to(root).as_posix()
-    if root is not None and not is_inside(path, root):
-        raise DataError(f"{where}: is a link that leaves {root}; copy the file instead")
-    limit = int(max_megapixels * 1e6 * BYTES_PER_PIXEL) + BYTES_BESIDE
-    try:
-        data = _regular(path, where, limit + 1)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{where}: is missing or not a regular file; pictures lie directly in the folder of their class"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{where}: cannot be read ({error.strerror}); mend its permissions") from error
-    if len(data) > limit:
-        raise DataError(
-            f"{where}: is larger than {limit / 1e6:.0f} MB, the most that {max_megapixels:g} megapixels can take. "
-            "Make the picture smaller or raise data.max_megapixels"
-        )
-    return data
-
-
-def _regular(path: Path, where: str, most: int) -> bytes:
-    """The first ``most`` bytes of a regular file; ``DataError`` for a folder, a pipe or a device, and never a wait."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is missing or not a regular file"
-            raise DataError(f"{where}: {what}; pictures lie directly in the folder of their class")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(min(most, found.st_size + 1))
-    finally:
-        os.close(descriptor)
 
 
 def _hold_bad(bad: Sequence[RefusedPhoto], total: int, config: DataConfig, root: Path) -> None:

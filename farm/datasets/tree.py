@@ -2,17 +2,37 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from farm.config import DataConfig
 from farm.errors import DataError
 
 Item = TypeVar("Item")
 
+CATEGORIES = 20  # folders that an error names as the right root
 CLUTTER = {"thumbs.db", "desktop.ini"}  # what file browsers leave behind
 LICENCE_HEADING = re.compile(r"^#*\s*licen[cs]e\b\W*(.*)$", re.IGNORECASE)
 LICENCE_LINES, LICENCE_CHARACTERS, READ_CHARACTERS = 3, 400, 65536
+
+
+def category_root(config: DataConfig) -> Path:
+    """The folder of the category that ``config`` names."""
+    return Path(config.root or "").expanduser().absolute()
+
+
+def hold_layout(root: Path, category: str, is_root: Callable[[Path], bool], layout: str, expected: str) -> None:
+    """Raise ``DataError`` unless ``is_root`` of the root; the text names the folders below of which it is true."""
+    if is_root(root):
+        return
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; data.root must be the folder of one category with {expected}")
+    below = [name for name in folders_in(root) if is_root(root / name)]
+    right = [category] if category in below else below
+    hint = f". Set data.root to {' or '.join(str(root / name) for name in right[:CATEGORIES])}" if right else ""
+    found = ", ".join(folders_in(root)) or "no folder"
+    raise DataError(f"{root}: is not in the {layout} layout; expected {expected}; found {found}{hint}")
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -74,12 +94,12 @@ def selected_defects(found: Sequence[str], wanted: Sequence[str] | None, where: 
     return [name for name in found if wanted is None or name in wanted]
 
 
-def read_licence(root: Path) -> str:
-    """What the README says under "Licence", else the first lines of a LICENCE file, else ``unknown``."""
+def read_licence(root: Path, published: str = "unknown") -> str:
+    """What the README says under "Licence", else the first lines of a LICENCE file, else ``published``."""
     readmes = [_lines(path, root) for path in sorted(root.glob("[Rr][Ee][Aa][Dd][Mm][Ee]*"))]
     licences = [_lines(path, root) for path in sorted(root.glob("[Ll][Ii][Cc][Ee][Nn][CcSs][Ee]*"))]
     texts = [_under_heading(lines) for lines in readmes] + [" ".join(lines[:LICENCE_LINES]) for lines in licences]
-    return next((text[:LICENCE_CHARACTERS] for text in texts if text), "unknown")
+    return next((text[:LICENCE_CHARACTERS] for text in texts if text), published)
 
 
 def _lines(path: Path, root: Path) -> list[str]:
