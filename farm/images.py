@@ -72,6 +72,20 @@ def decode_mask(data: bytes, where: str, max_megapixels: float = 50.0) -> Pixels
         return (grey > MASK_THRESHOLD).astype(np.uint8)
 
 
+def decode_numbers(data: bytes, where: str, max_megapixels: float = 50.0) -> Pixels:
+    """uint8 (H, W) as stored, levels of grey or places in a palette: what a mask of numbered regions says.
+
+    Raises ``DataError`` naming ``where``, for a file of colours too.
+    """
+    with _decoded(data, where, max_megapixels) as picture:
+        if picture.mode in ("1", "L", "P"):
+            return np.array(picture, dtype=np.uint8)
+        channels = np.asarray(picture) if picture.mode == "RGB" else np.empty((1, 1, 0))
+        if not channels.size or (channels != channels[..., :1]).any():
+            raise DataError(f"{where}: has pixels of mode {picture.mode}, not numbers; save the mask as 8-bit grey")
+        return np.array(channels[..., 0])
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """``pixels``, uint8 (H, W, 3) or (H, W), as PNG; equal pixels give equal bytes. Quick rather than small."""
     file = io.BytesIO()

@@ -2,11 +2,13 @@
 
 from farm.config import DataConfig
 from farm.datasets import folder, mvtec, textile
-from farm.datasets.photo import Photo, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto
-from farm.datasets.read import read_mask, read_photo
+from farm.datasets.photo import MaskChannel, Photo, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto
+from farm.datasets.read import Channels, read_channels, read_mask, read_photo
 from farm.errors import DataError
 
 __all__ = [
+    "Channels",
+    "MaskChannel",
     "Photo",
     "PhotoSet",
     "RefusedPhoto",
@@ -14,6 +16,7 @@ __all__ = [
     "TestPhoto",
     "TrainPhoto",
     "load_photos",
+    "read_channels",
     "read_mask",
     "read_photo",
 ]

@@ -1,14 +1,15 @@
 """What the layouts share that have a folder for each class: train/<good>, test/<good>, test/<defect>, and masks."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from farm.config import DataConfig
 from farm.datasets.gather import Found, few_shots, gather
 from farm.datasets.groups import group_photos
-from farm.datasets.photo import PhotoSet
-from farm.datasets.tree import folders_in, hold_layout, photos_in, read_licence, selected_defects
+from farm.datasets.masks import Numbers
+from farm.datasets.photo import PhotoSet, RefusedPhoto
+from farm.datasets.tree import category_root, folders_in, hold_layout, photos_in, read_licence, selected_defects
 from farm.errors import DataError
 
 MASK_FOLDER = str(DataConfig.model_fields["mask_folder"].default)
@@ -28,10 +29,24 @@ class Layout:
         """Whether ``root`` is laid out so."""
         return all((root / split / self.good).is_dir() for split in ("train", "test"))
 
+    def root_of(self, config: DataConfig) -> Path:
+        """The folder that ``config`` names. Raises ``DataError`` unless it is laid out so."""
+        root = category_root(config)
+        hold_layout(root, config.category, self.is_root, self.name, self.expected)
+        return root
 
-def load_classes(config: DataConfig, root: Path, layout: Layout) -> PhotoSet:
-    """The photographs below ``root``: train/<good> trains, the rest is test but for the few-shot photographs."""
-    hold_layout(root, config.category, layout.is_root, layout.name, layout.expected)
+
+def load_classes(
+    config: DataConfig,
+    root: Path,
+    layout: Layout,
+    numbers: Numbers | None = None,
+    left_out: Iterable[RefusedPhoto] = (),
+) -> PhotoSet:
+    """The photographs below ``root``: train/<good> trains, the rest is test but for the few-shot photographs.
+
+    ``numbers`` as in ``Found``, ``left_out`` as in ``gather``.
+    """
     masks = _mask_folder(root, config.mask_folder)
     kinds = [name for name in folders_in(root / "test") if name != layout.good]
     defects = selected_defects(kinds, config.defects, root)
@@ -45,8 +60,8 @@ def load_classes(config: DataConfig, root: Path, layout: Layout) -> PhotoSet:
         for path, name in everything
         if name == layout.good or name in defects
     ]
-    found, refused = few_shots(found, config, root)
-    return gather(config, root, found, read_licence(root, layout.licence), refused)
+    found, refused = few_shots([replace(item, numbers=numbers) for item in found], config, root)
+    return gather(config, root, found, read_licence(root, layout.licence), refused, left_out)
 
 
 def _found(path: Path, relative: str, name: str, groups: dict[str, str], masks: Path | None, layout: Layout) -> Found:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from farm.config import DataConfig
 from farm.datasets.files import read_bytes, read_text
-from farm.datasets.masks import check_mask
-from farm.datasets.photo import SHOWN, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto, photo_id
+from farm.datasets.masks import Numbers, channels_sum, check_channels, check_mask
+from farm.datasets.photo import SHOWN, MaskChannel, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto, photo_id
 from farm.datasets.tree import evenly, is_inside, is_text, shown
 from farm.errors import DataError
 from farm.images import check_image
@@ -26,7 +26,11 @@ LINE = 400  # characters of a user's list that a message repeats
 
 @dataclass(frozen=True)
 class Found:
-    """A file that a layout takes for a photograph; ``mask`` is where its mask must lie, None if the set has none."""
+    """A file that a layout takes for a photograph.
+
+    ``mask`` is where its mask must lie, None if the set has none; ``numbers`` is what the numbers in it mean, where it
+    is not of 0 and 255.
+    """
 
     path: Path
     relative: str
@@ -34,15 +38,22 @@ class Found:
     defect: str | None
     group: str
     mask: Path | None = None
+    numbers: Numbers | None = None
 
 
 def gather(
-    config: DataConfig, root: Path, found: Sequence[Found], licence: str, refused: Iterable[RefusedPhoto] = ()
+    config: DataConfig,
+    root: Path,
+    found: Sequence[Found],
+    licence: str,
+    refused: Iterable[RefusedPhoto] = (),
+    left_out: Iterable[RefusedPhoto] = (),
 ) -> PhotoSet:
     """The photographs of ``found`` that are fit for use, at most ``max_train`` and ``max_test`` for each class.
 
-    ``refused`` holds what the layout itself refused. Raises ``DataError`` if more than ``max_bad_fraction`` of all is
-    refused, if no normal photograph is left to learn from, or if two splits share a picture.
+    ``refused`` holds what the layout itself refused, ``left_out`` sound files that it has no split for. Raises
+    ``DataError`` if more than ``max_bad_fraction`` of all is refused, if no normal photograph is left to learn from,
+    or if two splits share a picture.
     """
     bad = list(refused)
     capped = _capped(found, config)
@@ -60,7 +71,7 @@ def gather(
         train=tuple(TrainPhoto(**fields) for fields in photos["train"]),
         shots=tuple(ShotPhoto(**fields) for fields in photos["shots"]),
         test=tuple(TestPhoto(**fields) for fields in photos["test"]),
-        refused=tuple(bad),
+        refused=(*bad, *left_out),
         category=config.category,
         licence=licence,
     )
@@ -159,7 +170,7 @@ def _checked(item: Found, config: DataConfig, root: Path) -> dict[str, Any]:
         raise DataError(f"{shown(item.relative)}: the name is not Unicode text (UTF-8); rename the file or its folder")
     data = read_bytes(item.path, root, config.max_megapixels)
     size = check_image(data, item.relative, config.max_megapixels)
-    mask_sha256 = "" if item.mask is None else check_mask(item.mask, size, config, root)
+    mask_sha256, channels = _checked_mask(item, size, config, root)
     return {
         "photo_id": photo_id(config.category, item.relative),
         "path": str(item.path),
@@ -170,7 +181,20 @@ def _checked(item: Found, config: DataConfig, root: Path) -> dict[str, Any]:
         "group": item.group,
         "sha256": hashlib.sha256(data).hexdigest(),
         "mask_sha256": mask_sha256,
+        "channels": channels,
     }
+
+
+def _checked_mask(
+    item: Found, size: tuple[int, int], config: DataConfig, root: Path
+) -> tuple[str, tuple[MaskChannel, ...]]:
+    """``mask_sha256`` and ``channels`` of the photograph."""
+    if item.mask is None:
+        return "", ()
+    if item.numbers is None:
+        return check_mask(item.mask, size, config, root), ()
+    channels = check_channels(item.mask, item.numbers, size, config, root)
+    return channels_sum(channels), channels
 
 
 def _hold_bad(bad: Sequence[RefusedPhoto], total: int, config: DataConfig, root: Path) -> None:

@@ -11,12 +11,11 @@ from pathlib import Path
 from farm.config import DataConfig
 from farm.datasets.classes import Layout, load_classes
 from farm.datasets.photo import PhotoSet
-from farm.datasets.tree import category_root
 
 
 def load(config: DataConfig) -> PhotoSet:
     """The photographs below ``config.root``. Raises ``DataError`` (``farm.datasets.load_photos`` says when)."""
-    return load_classes(config, category_root(config), LAYOUT)
+    return load_classes(config, LAYOUT.root_of(config), LAYOUT)
 
 
 def mask_of(path: Path, masks: Path) -> Path:

@@ -27,6 +27,17 @@ def defect_name(folder: str) -> str:
 
 
 @dataclass(frozen=True)
+class MaskChannel:
+    """A file whose pixels other than 0 are one region of a mask (sPRO, card 005 section A)."""
+
+    path: str
+    sha256: str
+    defect: str  # what the region shows
+    saturation: float  # how much of it must be found for all: pixels, or a share of its area if ``relative``
+    relative: bool
+
+
+@dataclass(frozen=True)
 class Photo:
     """One real photograph. Its pixels stay on disk; ``farm.datasets.read_photo`` reads them."""
 
@@ -35,10 +46,11 @@ class Photo:
     relative: str  # posix path below the category's root
     category: str
     defect: str | None  # name of the defect's folder; None = good
-    mask_path: str | None
+    mask_path: str | None  # None = no mask; the folder of the channels where each has a file of its own
     group: str  # photographs of one physical thing share it: intervals are bootstrapped over groups
     sha256: str  # of the file; a photograph that changed later is not read
     mask_sha256: str = ""  # of the mask's file, which decides target masks and pixel metrics; "" = no mask
+    channels: tuple[MaskChannel, ...] = ()  # of a mask of numbers, whose union is the mask; () = 0 and 255 in one file
 
     @property
     def is_good(self) -> bool:

@@ -13,6 +13,7 @@ from farm.errors import DataError
 from farm.images import (
     decode_image,
     decode_mask,
+    decode_numbers,
     encode_mask,
     encode_png,
     image_size,
@@ -64,6 +65,18 @@ def test_alpha_is_laid_on_white_for_photographs_and_on_black_for_masks() -> None
     assert image[0, 0].tolist() == [10, 20, 30]
     assert image[0, 1].tolist() == [255, 255, 255]
     assert decode_mask(file_of(pixels), "x").tolist() == [[0, 0], [0, 1]]
+
+
+def test_numbers_are_read_as_they_are_stored() -> None:
+    numbers = np.array([[0, 1, 2], [253, 254, 255]], np.uint8)
+    palette = Image.frombytes("P", (3, 2), numbers.tobytes())
+    palette.putpalette(list(range(255, -1, -1)) * 3)
+    for picture in (numbers, palette, np.repeat(numbers[..., None], 3, axis=-1)):
+        assert np.array_equal(decode_numbers(file_of(picture), "x"), numbers)
+    assert decode_numbers(file_of(Image.fromarray(numbers > 1)), "x").tolist() == [[0, 0, 1], [1, 1, 1]]
+    for picture in (scene(), numbers.astype(np.uint16) * 9, np.dstack([numbers] * 4)):
+        with pytest.raises(DataError, match=r"m\.png: has pixels of mode .*, not numbers; save the mask as 8-bit grey"):
+            decode_numbers(file_of(picture), "m.png")
 
 
 def test_cmyk_is_read() -> None:

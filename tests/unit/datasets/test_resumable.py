@@ -6,6 +6,9 @@ import pytest
 
 from farm.config import DataConfig
 from farm.datasets import PhotoSet, load_photos
+from farm.parts import from_parquet, to_parquet
+from farm.run_folder import RunFolder
+from farm.source_index import NAME, read_index, write_index
 
 
 def save_grey(path: Path, level: int) -> None:
@@ -56,3 +59,10 @@ def test_a_photograph_is_named_as_it_was(tmp_path: Path) -> None:
     shot = load(tmp_path, "mvtec").shots[0]
     assert shot.photo_id == "610660a4d8499290"
     assert shot.mask_sha256 == "012a82b1a1e8fbd7a17132cac8f63905f7a4dd003634c91c88c8a6fea7d8454d"
+
+
+def test_an_index_from_before_there_were_channels_is_read(tmp_path: Path) -> None:
+    photos, folder = load(tmp_path / "plate", "mvtec"), RunFolder(str(tmp_path / "run"))
+    write_index(folder, photos)
+    folder.store.write(NAME, to_parquet(from_parquet(folder.store.read(NAME)).drop_columns("channels")))
+    assert read_index(folder) == photos
