@@ -8,9 +8,9 @@ from farm.config.base import Frozen, Positive, Share, Text
 
 
 class DataConfig(Frozen):
-    """Where the photographs are. ``root`` is the folder of one category (MVTec AD layout) or of plain folders."""
+    """Where the photographs are. ``root`` is a category's folder, laid out as ``kind`` says (docs/datasets.md)."""
 
-    kind: Literal["textile", "mvtec", "folder"]
+    kind: Literal["textile", "mvtec", "folder", "loco"]
     root: Text | None = None
     category: Text
     defects: tuple[str, ...] | None = None  # defect folders to use; None = all

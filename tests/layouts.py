@@ -1,0 +1,59 @@
+"""Miniature trees of published data sets: three pictures of 16 x 16 px a folder, with the masks drawn for them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.trees import save_photo
+
+Box = tuple[int, int, int, int]  # top, bottom, left, right
+
+LOCO_DEFECTS: list[dict[str, Any]] = [
+    {"defect_name": "missing_pin", "pixel_value": 255, "saturation_threshold": 6, "relative_saturation": False},
+    {"defect_name": "broken_pin", "pixel_value": 254, "saturation_threshold": 0.5, "relative_saturation": True},
+    {"defect_name": "extra_pin", "pixel_value": 253, "saturation_threshold": 6300, "relative_saturation": False},
+]
+LOCO_REGIONS: dict[
+    str, dict[str, list[tuple[int, Box]]]
+] = {  # by defect, by photograph: number and place of each region
+    "logical_anomalies": {
+        "000": [(255, (0, 4, 0, 4)), (254, (2, 6, 2, 6))],  # they overlap
+        "001": [(253, (8, 12, 8, 16))],
+        "002": [(255, (0, 2, 0, 2))],
+    },
+    "structural_anomalies": {name: [(254, (5, 9, 5, 7))] for name in ("000", "001", "002")},
+}
+
+
+def drawn(*boxes: Box, side: int = 16) -> np.ndarray:
+    """(side, side) in {0, 1}: 1 inside any of the boxes."""
+    mask = np.zeros((side, side), np.uint8)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = 1
+    return mask
+
+
+def save_numbers(path: Path, numbers: Sequence[tuple[int, Box]], side: int = 16) -> None:
+    """A mask of numbers: 0, and each number in its box."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.zeros((side, side), np.uint8)
+    for number, box in numbers:
+        values[drawn(box, side=side) > 0] = number
+    Image.fromarray(values).save(path)
+
+
+def make_loco(root: Path) -> Path:
+    for number in range(3):
+        for folder in ("train/good", "validation/good", "test/good"):
+            save_photo(root / folder / f"{number:03d}.png")
+    for defect, photos in LOCO_REGIONS.items():
+        for name, regions in photos.items():
+            save_photo(root / "test" / defect / f"{name}.png")
+            for place, region in enumerate(regions):
+                save_numbers(root / "ground_truth" / defect / name / f"{place:03d}.png", [region])
+    (root / "defects_config.json").write_text(json.dumps(LOCO_DEFECTS))
+    return root
