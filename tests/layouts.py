@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.trees import save_photo
+from tests.trees import save_mask, save_photo
 
 Box = tuple[int, int, int, int]  # top, bottom, left, right
 
@@ -56,4 +56,12 @@ def make_loco(root: Path) -> Path:
             for place, region in enumerate(regions):
                 save_numbers(root / "ground_truth" / defect / name / f"{place:03d}.png", [region])
     (root / "defects_config.json").write_text(json.dumps(LOCO_DEFECTS))
+    return root
+
+
+def make_btad(root: Path, photo: str = ".bmp", mask: str = ".png") -> Path:
+    for number in range(3):
+        for folder in ("train/ok", "test/ok", "test/ko"):
+            save_photo(root / folder / f"{number:04d}{photo}")
+        save_mask(root / "ground_truth" / "ko" / f"{number:04d}{mask}")
     return root
