@@ -65,3 +65,13 @@ def make_btad(root: Path, photo: str = ".bmp", mask: str = ".png") -> Path:
             save_photo(root / folder / f"{number:04d}{photo}")
         save_mask(root / "ground_truth" / "ko" / f"{number:04d}{mask}")
     return root
+
+
+def make_ksdd2(root: Path, spare: int = 3) -> Path:
+    """Three normals and ``spare`` defects in train/, three of each in test/; a mask for every one."""
+    for split, first, defects in (("train", 10000, spare), ("test", 20000, 3)):
+        for number in range(3 + defects):
+            save_photo(root / split / f"{first + number}.png")
+            regions = [] if number < 3 else [(1 if number % 2 else 255, (4, 8, 2, 5))]
+            save_numbers(root / split / f"{first + number}_GT.png", regions)
+    return root
