@@ -75,3 +75,31 @@ def make_ksdd2(root: Path, spare: int = 3) -> Path:
             regions = [] if number < 3 else [(1 if number % 2 else 255, (4, 8, 2, 5))]
             save_numbers(root / split / f"{first + number}_GT.png", regions)
     return root
+
+
+def make_visa(root: Path, labels: Sequence[str] = ("bent", "melt", "bent,melt"), name: str = "pcb1") -> Path:
+    """VisA with one object: two normals train, one is test, and an anomaly has each label. Its folder is given back."""
+    images = [f"{name}/Data/Images/Normal/{number:04d}.JPG" for number in range(3)]
+    split = [f"{name},{'test' if number == 1 else 'train'},normal,{image}," for number, image in enumerate(images)]
+    annotations = [f"{image},normal," for image in images]
+    for number, label in enumerate(labels):
+        image, mask = f"{name}/Data/Images/Anomaly/{number:03d}.JPG", f"{name}/Data/Masks/Anomaly/{number:03d}.png"
+        save_numbers(root / mask, [(1, (0, 2, 0, 2)), (2, (8, 12, 8, 12))])
+        images.append(image)
+        split.append(f"{name},test,anomaly,{image},{mask}")
+        annotations.append(f'{image},"{label}",{mask}')
+    for image in images:
+        save_photo(root / image)
+    (root / "split_csv").mkdir(exist_ok=True)
+    (root / "split_csv" / "1cls.csv").write_text("\n".join(["object,split,label,image,mask", *split, ""]))
+    (root / name / "image_anno.csv").write_text("\n".join(["image,label,mask", *annotations, ""]))
+    return root / name
+
+
+def make_visa_converted(root: Path) -> Path:
+    """An object's folder of VisA_pytorch/1cls."""
+    for number in range(3):
+        for folder in ("train/good", "test/good", "test/bad"):
+            save_photo(root / folder / f"{number:03d}.JPG")
+        save_mask(root / "ground_truth" / "bad" / f"{number:03d}.png")
+    return root

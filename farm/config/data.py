@@ -10,7 +10,7 @@ from farm.config.base import Frozen, Positive, Share, Text
 class DataConfig(Frozen):
     """Where the photographs are. ``root`` is a category's folder, laid out as ``kind`` says (docs/datasets.md)."""
 
-    kind: Literal["textile", "mvtec", "folder", "loco", "btad", "ksdd2"]
+    kind: Literal["textile", "mvtec", "folder", "loco", "btad", "ksdd2", "visa"]
     root: Text | None = None
     category: Text
     defects: tuple[str, ...] | None = None  # defect folders to use; None = all

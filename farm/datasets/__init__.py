@@ -1,7 +1,7 @@
 """Real photographs: one file a layout, each giving a ``PhotoSet``. Adding one: a file and a case in ``load_photos``."""
 
 from farm.config import DataConfig
-from farm.datasets import btad, folder, ksdd2, loco, mvtec, textile
+from farm.datasets import btad, folder, ksdd2, loco, mvtec, textile, visa
 from farm.datasets.photo import MaskChannel, Photo, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto
 from farm.datasets.read import Channels, read_channels, read_mask, read_photo
 from farm.errors import DataError
@@ -42,6 +42,8 @@ def load_photos(config: DataConfig) -> PhotoSet:
                 return btad.load(config)
             case "ksdd2":
                 return ksdd2.load(config)
+            case "visa":
+                return visa.load(config)
     except OSError as error:
         raise DataError(
             f"{error.filename or config.root}: cannot be read ({error.strerror}); mend its permissions"
