@@ -14,7 +14,7 @@ class DataConfig(Frozen):
     root: Text | None = None
     category: Text
     defects: tuple[str, ...] | None = None  # defect folders to use; None = all
-    mask_folder: str = "ground_truth"
+    mask_folder: str = "ground_truth"  # where the layout has a folder of masks
     few_shot: str = "few_shot.txt"  # a list file in root, "third" (first floor(n/3) of each type) or "none"
     max_train: Positive | None = None  # evenly spaced subset of the sorted normals
     max_test: Positive | None = None  # the same for each class of the test photographs
