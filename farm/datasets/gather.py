@@ -15,7 +15,7 @@ from farm.config import DataConfig
 from farm.datasets.files import read_bytes, read_text
 from farm.datasets.masks import Numbers, channels_sum, check_channels, check_mask
 from farm.datasets.photo import SHOWN, MaskChannel, PhotoSet, RefusedPhoto, ShotPhoto, TestPhoto, TrainPhoto, photo_id
-from farm.datasets.tree import evenly, is_inside, is_text, shown
+from farm.datasets.tree import evenly, hold_text, is_inside, shown
 from farm.errors import DataError
 from farm.images import check_image
 
@@ -166,8 +166,7 @@ def _capped(found: Sequence[Found], config: DataConfig) -> list[Found]:
 
 def _checked(item: Found, config: DataConfig, root: Path) -> dict[str, Any]:
     """The fields of the photograph; ``DataError`` with the reason if it or its mask cannot be used."""
-    if not is_text(item.path):
-        raise DataError(f"{shown(item.relative)}: the name is not Unicode text (UTF-8); rename the file or its folder")
+    hold_text(item.path, root)
     data = read_bytes(item.path, root, config.max_megapixels)
     size = check_image(data, item.relative, config.max_megapixels)
     mask_sha256, channels = _checked_mask(item, size, config, root)

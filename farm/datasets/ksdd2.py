@@ -16,7 +16,7 @@ from farm.datasets.gather import Found, Split, few_shots, gather
 from farm.datasets.groups import group_photos
 from farm.datasets.masks import any_number, read_numbers
 from farm.datasets.photo import PhotoSet, RefusedPhoto
-from farm.datasets.tree import category_root, hold_layout, photos_in, read_licence, selected_defects, shown
+from farm.datasets.tree import category_root, hold_layout, hold_text, photos_in, read_licence, selected_defects, shown
 from farm.errors import DataError
 
 DEFECT = "defect"
@@ -74,7 +74,8 @@ def _found(path: Path, split: Split, config: DataConfig, root: Path) -> Found:
 
 
 def _hold_name(path: Path, root: Path) -> None:
-    where = shown(path.relative_to(root).as_posix())
+    where = path.relative_to(root).as_posix()
+    hold_text(path, root)
     if STRAY in path.name.lower():
         raise DataError(f"{where}: is a stray copy that the set is published with; remove it")
     if path.stem.endswith(MASK) and not path.with_name(f"{path.stem.removesuffix(MASK)}.png").exists():

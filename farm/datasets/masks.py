@@ -14,7 +14,7 @@ import numpy as np
 from farm.config import DataConfig
 from farm.datasets.files import read_bytes
 from farm.datasets.photo import SHOWN, MaskChannel
-from farm.datasets.tree import is_inside, photos_in
+from farm.datasets.tree import hold_text, is_inside, photos_in
 from farm.errors import DataError
 from farm.ids import digest
 from farm.images import Pixels, decode_mask, decode_numbers, image_size
@@ -104,6 +104,7 @@ def _sized(mask: Path, size: tuple[int, int], config: DataConfig, root: Path) ->
 
 def _bytes(mask: Path, config: DataConfig, root: Path) -> tuple[bytes, str]:
     where = mask.relative_to(root).as_posix()
+    hold_text(mask, root)
     if not mask.exists():
         raise DataError(f"{where}: the mask is missing; draw it, or remove the photograph")
     return read_bytes(mask, root, config.max_megapixels), where

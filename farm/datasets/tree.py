@@ -54,6 +54,13 @@ def is_text(path: Path | str) -> bool:
     return not any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(path))
 
 
+def hold_text(path: Path, root: Path) -> None:
+    """Raise ``DataError`` unless the name of the file, which lies below ``root``, is Unicode text."""
+    if not is_text(path):
+        where = shown(path.relative_to(root).as_posix())
+        raise DataError(f"{where}: the name is not Unicode text (UTF-8); rename the file or its folder")
+
+
 def shown(path: Path | str) -> str:
     """The name as text that can be printed and stored, whatever bytes the disk has for it."""
     return str(path).encode("utf-8", "backslashreplace").decode()

@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,18 @@ def test_stray_copies_and_masks_alone_are_refused(ksdd2: Path) -> None:
         "test/20900_GT.png: is a mask without its photograph; remove it, or copy the photograph again",
     ]
     assert len(photos.train) == 3
+
+
+def test_a_name_that_is_no_unicode_is_refused_in_words_that_can_be_written(ksdd2: Path) -> None:
+    try:
+        os.rename(ksdd2 / "train" / "10000.png", os.fsencode(ksdd2) + b"/train/\xe9.png")
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    found = [one.reason for one in load(ksdd2, max_bad_fraction=0.25).refused]
+    assert found[:2] == [
+        "train/10000_GT.png: is a mask without its photograph; remove it, or copy the photograph again",
+        "train/\\udce9.png: the name is not Unicode text (UTF-8); rename the file or its folder",
+    ]
 
 
 def test_a_photograph_whose_mask_is_missing_or_broken_is_neither_good_nor_bad(ksdd2: Path) -> None:

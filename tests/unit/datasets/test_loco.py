@@ -1,4 +1,5 @@
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,19 @@ def test_a_folder_of_masks_that_leaves_the_root_is_refused(loco: Path) -> None:
     where.rename(loco.parent / "elsewhere")
     where.symlink_to(loco.parent / "elsewhere")
     assert reason(loco) == f"ground_truth/logical_anomalies/001: is a link that leaves {loco}; copy the file instead"
+
+
+def test_a_region_whose_name_is_no_unicode_is_refused_in_words_that_can_be_written(loco: Path, tmp_path: Path) -> None:
+    where = loco / "ground_truth" / "logical_anomalies" / "001"
+    try:
+        os.rename(where / "000.png", os.fsencode(where) + b"/\xe9.png")
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    assert reason(loco) == (
+        "ground_truth/logical_anomalies/001/\\udce9.png: the name is not Unicode text (UTF-8); "
+        "rename the file or its folder"
+    )
+    write_index(RunFolder(str(tmp_path / "run")), load(loco, max_bad_fraction=0.2))
 
 
 def test_a_mask_that_is_a_bomb_is_refused_by_its_header(loco: Path) -> None:
