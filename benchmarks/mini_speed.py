@@ -31,7 +31,8 @@ from farm.config import ComputeConfig, EmbedConfig, ModelConfig
 from farm.diffusion.backbone import load_backbone
 from farm.embedders import load_embedder
 from farm.embedders.batches import embed
-from farm.embedders.openclip import preprocess
+from farm.embedders.openclip import preprocessing
+from farm.embedders.preprocess import preprocess
 from farm.errors import WeightsError
 from farm.mini import weights_dir
 from farm.mini.sampling import sample
@@ -112,7 +113,7 @@ def embedders() -> dict[str, Callable[[np.ndarray], object]]:
 def clip(folder: Path) -> Callable[[np.ndarray], object]:
     """The image tower of an open_clip folder, uint8 (B, H, W, 3) -> (B, D) unit vectors."""
     tower = open_clip.create_model(f"local-dir:{folder}").eval()
-    settings = PreprocessCfg(**tower.visual.preprocess_cfg)
+    settings = preprocessing(PreprocessCfg(**tower.visual.preprocess_cfg))
     dim = int(json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["embed_dim"])
 
     def features(pixels_BCHW: torch.Tensor) -> torch.Tensor:

@@ -3,9 +3,7 @@
 A folder is what open_clip itself reads as ``local-dir:<folder>``, the embedded CLIP's for one: it holds
 ``open_clip_config.json`` (model and preprocessing), ``open_clip_model.safetensors`` and a tokenizer.
 
-Preprocessing is the library's own (``open_clip.transform.image_transform``) done on tensors, whole batches at a time:
-resize antialiased on the host in uint8 (torch's kernel follows Pillow's: a pixel in a hundred differs by one level of
-255), crop or pad at the centre, normalise.
+Preprocessing is the library's own (``open_clip.transform.image_transform``), done by ``farm.embedders.preprocess``.
 """
 
 import difflib
@@ -15,14 +13,14 @@ from pathlib import Path
 
 import open_clip
 import torch
-from open_clip.transform import PreprocessCfg, center_crop_or_pad
+from open_clip.transform import PreprocessCfg
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms import functional as TF
 
 from farm.config import ComputeConfig, EmbedConfig
 from farm.embedders import Pixels, Vectors
 from farm.embedders.batches import DTYPES, embed
+from farm.embedders.preprocess import Preprocessing, preprocess
 from farm.errors import WeightsError
 from farm.mini import weights_dir
 
@@ -42,16 +40,17 @@ class OpenClip:
         self._batch_size, self._device, self._dtype = compute.batch_size, compute.device, DTYPES[compute.dtype]
         self._source = _registered(model)
         self._model = _load(self._source, pretrained).to(self._device, self._dtype)
-        self._preprocess = PreprocessCfg(**self._model.visual.preprocess_cfg)  # type: ignore[union-attr, arg-type]
+        found = PreprocessCfg(**self._model.visual.preprocess_cfg)  # type: ignore[union-attr, arg-type]
+        self._preprocessing = preprocessing(found)
         self.name = (
             f"open_clip/{'embedded' if config.model == 'embedded' else Path(model).stem}/{Path(pretrained).name}"
         )
         self.dim = int(self._encode(torch.zeros((1, 3, 8, 8), dtype=torch.uint8)).shape[1])
 
     @property
-    def tower(self) -> tuple[nn.Module, PreprocessCfg]:
+    def tower(self) -> tuple[nn.Module, Preprocessing]:
         """The model and its preprocessing, for whoever needs gradients through them."""
-        return self._model, self._preprocess
+        return self._model, self._preprocessing
 
     def __call__(self, images: Pixels) -> Vectors:
         """(B, H, W, 3) uint8  ->  (B, D) float32 unit vectors."""
@@ -67,33 +66,24 @@ class OpenClip:
 
     @torch.inference_mode()
     def _encode(self, pixels_BCHW: Tensor) -> Tensor:
-        inputs = preprocess(pixels_BCHW, self._preprocess).to(self._device, self._dtype)
+        inputs = preprocess(pixels_BCHW, self._preprocessing).to(self._device, self._dtype)
         features: Tensor = self._model.encode_image(inputs)  # type: ignore[operator]
         return features
 
 
-def preprocess(pixels_BCHW: Tensor, config: PreprocessCfg) -> Tensor:
-    """(B, 3, H, W) uint8 on the host  ->  float32 input of the tower, as open_clip's own transform makes it."""
-    target = (config.size, config.size) if isinstance(config.size, int) else tuple(config.size)
-    height, width = _resized(pixels_BCHW.shape[2], pixels_BCHW.shape[3], target, config.resize_mode)
-    filter_name = "bilinear" if config.interpolation == "bilinear" else "bicubic"
-    resized = F.interpolate(pixels_BCHW, (height, width), mode=filter_name, antialias=True)
+def preprocessing(config: PreprocessCfg) -> Preprocessing:
+    """What open_clip's transform for evaluation does with ``config``."""
+    size = (config.size, config.size) if isinstance(config.size, int) else (int(config.size[0]), int(config.size[1]))
     fill = config.fill_color if config.resize_mode == "longest" else 0
-    cropped = center_crop_or_pad(resized, target, fill=fill)
-    normalised: Tensor = TF.normalize(cropped.float() / 255, config.mean, config.std)
-    return normalised
-
-
-def _resized(height: int, width: int, target: tuple[int, ...], mode: str) -> tuple[int, int]:
-    """The size before cropping: ``shortest`` covers the target, ``longest`` fits inside it, ``squash`` is it."""
-    if mode == "squash":
-        return target[0], target[1]
-    if mode == "shortest" and target[0] == target[1]:  # torchvision's rule: the long side is rounded down
-        short = min(height, width)
-        return int(target[0] * height / short), int(target[0] * width / short)
-    ratios = (height / target[0], width / target[1])
-    ratio = max(ratios) if mode == "longest" else min(ratios)
-    return round(height / ratio), round(width / ratio)
+    return Preprocessing(
+        resize=size,
+        mode=config.resize_mode,
+        interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
+        size=size,
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        fill=(fill, fill, fill),
+    )
 
 
 def _load(name: str, pretrained: str) -> nn.Module:

@@ -26,10 +26,9 @@ class Guide:
 
     def __init__(self, clip: OpenClip) -> None:
         self._clip = clip
-        self._model, self._preprocess = clip.tower
+        self._model, self._preprocessing = clip.tower
         self._model.requires_grad_(False)
-        size = self._preprocess.size
-        self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        self.size = self._preprocessing.size
         parameter = next(self._model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
 
@@ -46,7 +45,7 @@ class Guide:
         unit_BCHW = resized(unit_BCHW, self.size)
         mean, std = (
             torch.tensor(three, dtype=torch.float32, device=self._device)[:, None, None]
-            for three in (self._preprocess.mean, self._preprocess.std)
+            for three in (self._preprocessing.mean, self._preprocessing.std)
         )
         inputs = ((unit_BCHW.to(self._device) + 1) / 2 - mean) / std
         features: Tensor = self._model.encode_image(inputs.to(self._dtype))  # type: ignore[operator]

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from farm import pretrained
 from farm.config import ComputeConfig, EmbedConfig
 from farm.embedders import load_embedder
-from farm.embedders.openclip import preprocess
+from farm.embedders.openclip import preprocessing
+from farm.embedders.preprocess import preprocess
 from farm.errors import WeightsError
 from farm.pretrained import efficientnet_lite0, efficientnet_lite0_features, scale_input
 
@@ -142,7 +143,7 @@ def test_preprocessing_is_open_clips_own(resize_mode, interpolation, size):
     images = photographs(3, size)
     transform = image_transform_v2(config, is_train=False)
     expected = torch.stack([transform(Image.fromarray(image)) for image in images])
-    ours = preprocess(torch.from_numpy(images).permute(0, 3, 1, 2), config)
+    ours = preprocess(torch.from_numpy(images).permute(0, 3, 1, 2), preprocessing(config))
     assert ours.shape == expected.shape
     levels = (ours - expected).abs() * torch.tensor(config.std).view(1, 3, 1, 1) * 255
     assert levels.max() < 1.01
@@ -153,7 +154,7 @@ def test_preprocessing_to_an_oblong_target_is_open_clips_own():
     config = PreprocessCfg(size=(24, 40))
     image = photographs(1, (70, 65))
     expected = image_transform_v2(config, is_train=False)(Image.fromarray(image[0]))
-    ours = preprocess(torch.from_numpy(image).permute(0, 3, 1, 2), config)[0]
+    ours = preprocess(torch.from_numpy(image).permute(0, 3, 1, 2), preprocessing(config))[0]
     levels = (ours - expected).abs() * torch.tensor(config.std).view(3, 1, 1) * 255
     assert levels.max() < 1.01
 
@@ -208,6 +209,15 @@ def test_the_embedded_clip_is_called_by_name():
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     with pytest.raises(ValueError, match="the embedded CLIP has its own weights"):
         EmbedConfig(kind="open_clip", model="embedded", pretrained="other.safetensors")
+
+
+def test_the_embedded_clip_gives_the_vectors_it_always_gave():
+    """Frozen before preprocessing became common to all libraries; an oblong ramp, so cropping counts."""
+    y, x = np.mgrid[:96, :160]
+    ramp = np.stack([y * 2 % 256, x, (x + y) % 256], axis=-1).astype(np.uint8)[None]
+    embedder = load_embedder(EmbedConfig(kind="open_clip", model="embedded"), COMPUTE)
+    frozen = [0.136186, 0.128703, 0.041458, 0.022314, 0.00468, 0.038125, 0.074455, 0.05757]
+    np.testing.assert_allclose(embedder(ramp)[0, :8], frozen, atol=1e-5)
 
 
 def test_weights_of_another_model_are_refused(tiny, tmp_path):
