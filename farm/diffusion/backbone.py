@@ -22,8 +22,9 @@ from farm.diffusion.latents import Pixels, decode, encode, to_unit
 from farm.diffusion.loading import load_networks, quiet
 from farm.diffusion.schedule import Schedule, read_schedule
 from farm.diffusion.text import Prompts, Text
-from farm.diffusion.weights import folder_fingerprint, model_folder, read_json
+from farm.diffusion.weights import folder_fingerprint, model_folder
 from farm.errors import ResourceError
+from farm.model_files import read_json
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

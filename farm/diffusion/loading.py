@@ -4,9 +4,7 @@ One text encoder: Stable Diffusion 1.x and 2.x, InstructPix2Pix (twice the laten
 Stable Diffusion XL. Sizes are compared with each other, so that parts of two models are refused by name.
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,8 @@ from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelW
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from farm.diffusion.weights import read_json
 from farm.errors import WeightsError
+from farm.model_files import read_json, silenced
 
 _CLASSES: dict[str, Any] = {
     "AutoencoderKL": AutoencoderKL,
@@ -61,23 +59,9 @@ def load_networks(folder: Path, dtype: torch.dtype) -> Networks:
     return networks
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> AbstractContextManager[None]:
     """Silence progress bars and load reports of the two libraries; what matters in them is checked and raised."""
-    logs = (diffusers_logging, transformers_logging)
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
-    for log in logs:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for log, (verbosity, bars) in zip(logs, before, strict=True):
-            log.set_verbosity(verbosity)
-            if bars:
-                log.enable_progress_bar()
+    return silenced(diffusers_logging, transformers_logging)
 
 
 def _load(index: dict[str, Any], folder: Path, part: str, **dtype: torch.dtype) -> Any:

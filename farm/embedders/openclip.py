@@ -7,6 +7,7 @@ Preprocessing is the library's own (``open_clip.transform.image_transform``), do
 """
 
 import difflib
+import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from farm.embedders.batches import DTYPES, embed
 from farm.embedders.preprocess import Preprocessing, preprocess
 from farm.errors import WeightsError
 from farm.mini import weights_dir
+from farm.model_files import first_line
 
 FOLDER = "local-dir:"  # before the path of a folder, as open_clip wants it
 CONFIG, CHECKPOINT = "open_clip_config.json", "open_clip_model.safetensors"  # in a folder
@@ -100,12 +102,12 @@ def _load(name: str, pretrained: str) -> nn.Module:
         )
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{pretrained}: this checkpoint can run code when it is opened ({_first_line(error)}); "
+            f"{pretrained}: this checkpoint can run code when it is opened ({first_line(error)}); "
             "save its tensors as .safetensors and give that file"
         ) from error
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"open_clip '{name}' with '{pretrained}' cannot be loaded: {_first_line(error)}; give a checkpoint of "
+            f"open_clip '{name}' with '{pretrained}' cannot be loaded: {first_line(error)}; give a checkpoint of "
             "this model as embed.pretrained (a local .safetensors file needs no network)"
         ) from error
     return loaded.eval()
@@ -117,7 +119,7 @@ def _named(config: EmbedConfig) -> tuple[str, str]:
         return str(weights_dir("clip")), CHECKPOINT
     assert config.model is not None
     assert config.pretrained is not None
-    return config.model, config.pretrained
+    return os.path.expanduser(config.model), os.path.expanduser(config.pretrained)
 
 
 def _registered(model: str) -> str:
@@ -153,7 +155,3 @@ def _check_tag(name: str, pretrained: str) -> None:
             f"open_clip '{name}': '{pretrained}' is neither a file nor one of its tags ({', '.join(tags) or 'none'}); "
             "give a tag or a local .safetensors file as embed.pretrained"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,8 +12,9 @@ from farm.config import ComputeConfig, ModelConfig
 from farm.diffusion import weights
 from farm.diffusion.backbone import Backbone, load_backbone
 from farm.diffusion.latents import to_unit
-from farm.diffusion.weights import fingerprint, read_json
+from farm.diffusion.weights import fingerprint
 from farm.errors import ResourceError, WeightsError
+from farm.model_files import read_json
 from tests.tiny import SD15_SCHEDULER, TEXT_TOKENS, TEXT_WIDTH, surface, tiny_backbone_folder
 
 CPU = ComputeConfig()

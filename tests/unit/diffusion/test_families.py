@@ -15,8 +15,9 @@ from farm.diffusion.attention import mask_pyramid
 from farm.diffusion.backbone import Backbone, load_backbone
 from farm.diffusion.ddim import move
 from farm.diffusion.text import Text
-from farm.diffusion.weights import fingerprint, read_json
+from farm.diffusion.weights import fingerprint
 from farm.errors import WeightsError
+from farm.model_files import read_json
 from tests.tiny import POOLED_WIDTH, SECOND_WIDTH, TEXT_TOKENS, TEXT_WIDTH, Kind, surface
 
 KINDS = get_args(Kind)
