@@ -68,7 +68,7 @@ def safe_weights(folder: Path, names: Sequence[str], convert: str) -> Path:
         refuse_pickle(
             path, f"Take a revision of the model that has {names[0]}, or convert it where you trust it: {convert}"
         )
-    raise WeightsError(f"{folder}: holds no {names[0]}; copy the whole folder of the model")
+    raise WeightsError(f"{folder}: holds no {names[0]}; copy the whole folder of the model, of a revision that has it")
 
 
 def refuse_pickle(path: Path, instead: str) -> None:
@@ -105,8 +105,9 @@ def fetch(hub_id: str, revision: str | None, wanted: Sequence[str], unwanted: Se
 
 
 def first_line(error: Exception) -> str:
-    """What an error of another library says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an error of another library says first; the line after it too where it ends in a colon."""
+    first, *more = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{first} {more[0].strip()}" if more and first.endswith(":") else first
 
 
 @contextmanager

@@ -277,7 +277,7 @@ class VariationalConfig(MethodBase):
 
     @model_validator(mode="after")
     def _consistent(self) -> "VariationalConfig":
-        if self.guide.kind != "open_clip":
+        if not self.guide.reads_text:
             raise ValueError("guide must read text; give an open_clip model")
         if self.guide == self.judge:
             raise ValueError("judge must be another model than guide, or the generator games it")

@@ -55,6 +55,14 @@ def load_embedder(config: EmbedConfig, compute: ComputeConfig) -> Embedder:
         from farm.embedders.openclip import OpenClip
 
         return OpenClip(config, compute)
+    if config.kind == "timm":
+        from farm.embedders.timm_models import TimmModel
+
+        return TimmModel(config, compute)
+    if config.kind == "transformers":
+        from farm.embedders.transformers_models import TransformersModel
+
+        return TransformersModel(config, compute)
     from farm.embedders.efficientnet import EfficientNetLite0
 
     return EfficientNetLite0(compute)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from farm.config import ComputeConfig, EmbedConfig
 from farm.embedders import Pixels, Vectors
-from farm.embedders.batches import DTYPES, embed
+from farm.embedders.batches import DTYPES, embed, vector_length
 from farm.embedders.preprocess import Preprocessing, preprocess
 from farm.errors import WeightsError
 from farm.mini import weights_dir
@@ -47,7 +47,7 @@ class OpenClip:
         self.name = (
             f"open_clip/{'embedded' if config.model == 'embedded' else Path(model).stem}/{Path(pretrained).name}"
         )
-        self.dim = int(self._encode(torch.zeros((1, 3, 8, 8), dtype=torch.uint8)).shape[1])
+        self.dim = vector_length(self._encode, self.name)
 
     @property
     def tower(self) -> tuple[nn.Module, Preprocessing]:

@@ -2,7 +2,8 @@
 
 open_clip, timm and transformers do these to one picture at a time, with small differences that are settings here;
 ``preprocess`` does them to a whole batch. Resizing is antialiased, on the host and in uint8: torch's kernel follows
-Pillow's (a pixel in a hundred differs by one level of 255).
+Pillow's (a pixel in a hundred differs by one level of 255). Pillow from version 13 on resizes vertically first where
+height shrinks far more than width; torch never does, and there a pixel in five differs, by one level or two.
 """
 
 from dataclasses import dataclass

@@ -41,6 +41,12 @@ def test_unknown_key_at_the_top_is_refused() -> None:
         ({"methods": []}, "methods: at least one"),
         ({"train": {"normal_share": 0.9, "replay": 0.2}}, r"found 0.9 \+ 0.2"),
         ({"embed": {"kind": "open_clip"}}, "needs model and pretrained"),
+        ({"embed": {"model": "ViT-B-32"}}, "kind 'efficientnet_lite0' has its own weights; found model 'ViT-B-32'"),
+        ({"embed": {"kind": "timm"}}, "kind 'timm' needs model: a registered name, a local folder or a hub id"),
+        (
+            {"embed": {"kind": "transformers", "model": "a/b", "pretrained": "c"}},
+            "found model 'a/b' and pretrained 'c'",
+        ),
         ({"size_px": 100}, "multiple of 8"),
         ({"methods": [{"kind": "rules", "masks": {"min_area": 0.5, "max_area": 0.1}}]}, "found 0.5 and 0.1"),
     ],
