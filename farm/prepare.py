@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from farm import mini, provenance
+from farm import provenance
 from farm.config import Run
 from farm.datasets import load_photos
 from farm.datasets.photo import PhotoSet
 from farm.diffusion.weights import fingerprint as model_fingerprint
+from farm.embedders.weights import weights_fingerprint
 from farm.errors import RunError
 from farm.fitting.adapters import adapter_sums, hold_adapters
 from farm.ids import fingerprint
@@ -54,8 +55,9 @@ def fingerprints(run: Run, photos: PhotoSet) -> dict[str, str]:
     needs_model = any(method.kind not in MODEL_FREE for method in run.methods)
     model = model_fingerprint(run.model) if needs_model else "none"
     plan = plan_fingerprint(run, photos.fingerprint, model)
-    weights = [mini.clip_fingerprint()] if run.embed.model == "embedded" else []
-    embedder = fingerprint([run.embed.model_dump(mode="json"), photos.fingerprint, run.size_px, *weights])
+    weights = weights_fingerprint(run.embed)
+    known = [weights] if weights else []
+    embedder = fingerprint([run.embed.model_dump(mode="json"), photos.fingerprint, run.size_px, *known])
     prints = {
         "photos": photos.fingerprint,
         "model": model,
@@ -93,6 +95,8 @@ def _check(folder: RunFolder, run: Run, prints: dict[str, str]) -> None:
     for name, what in (("photos", "the photographs in data.root"), ("model", "the weights of model.path")):
         if before[name] != prints[name]:
             lines.append(f"  {what}: now {prints[name]}, the folder was made with {before[name]}")
+    if not lines and before["embedder"] != prints["embedder"]:
+        lines.append("  the weights of embed.model: are not those that the folder's vectors were made with")
     raise RunError(
         f"{folder.store.root}: was made by another config; its images would not be these\n"
         + "\n".join(lines or ["  (settings are equal, but this version of the farm plans other rows)"])

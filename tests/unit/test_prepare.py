@@ -42,3 +42,18 @@ def test_a_folder_that_a_driver_works_on_does_not(root: Path, tmp_path: Path) ->
         prepare(make_run(root, tmp_path / "run", seed=9))
     lease.release()
     prepare(make_run(root, tmp_path / "run", seed=9))
+
+
+def test_other_weights_under_the_same_path_are_named(root: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "fitted.safetensors"
+    weights.write_bytes(b"once")
+    run = make_run(root, tmp_path / "run", embed={"kind": "timm", "model": "test_vit", "pretrained": str(weights)})
+    folder, plan = prepare(run)
+    batch, _ = Generate(plan.run, plan.photos, plan, lambda arm, photo: None).shard(0)
+    Write(folder, plan).commit(0, batch | {"embedding": np.ones((4, 2), np.float32)}, {})
+    prepare(run)
+    weights.write_bytes(b"again")
+    with pytest.raises(
+        RunError, match=r"the weights of embed\.model: are not those that the folder's vectors were made"
+    ):
+        prepare(run)
