@@ -45,7 +45,7 @@ class EmbedConfig(Frozen):
 
     @model_validator(mode="after")
     def _text_needs_a_tower(self) -> "EmbedConfig":
-        if self.text_margin and self.kind != "open_clip":
+        if self.text_margin and not self.reads_text:
             raise ValueError(
                 f"text_margin needs an embedder that reads text, kind 'open_clip'; found '{self.kind}'; leave it out"
             )

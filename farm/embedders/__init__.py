@@ -33,10 +33,10 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class TextEmbedder(Embedder, Protocol):
-    """An embedder that reads text too."""
+    """An embedder with a text tower into the same space (``EmbedConfig.reads_text``)."""
 
     def texts(self, sentences: Sequence[str]) -> Vectors:
-        """N sentences  ->  (N, D) float32 of length 1, in the space of the images'."""
+        """N sentences  ->  (N, D) float32 of length 1."""
 
 
 def load_embedder(config: EmbedConfig, compute: ComputeConfig) -> Embedder:

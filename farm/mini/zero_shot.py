@@ -10,30 +10,19 @@ vectors, made unit again). Nothing is fitted to pictures; each answer is the nea
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from farm.config import ComputeConfig, EmbedConfig
-from farm.embedders import Pixels, Vectors
+from farm.embedders import Pixels, TextEmbedder, Vectors
 from farm.errors import ConfigError
 from farm.mini.sentences import FAULT_ENDINGS, FAULT_WORDS, SOUND_ENDINGS, SOUND_WORDS, WORDS, states
-
-
-class ImageText(Protocol):
-    """Two towers into one space."""
-
-    def __call__(self, images: Pixels) -> Vectors:
-        """(B, H, W, 3) uint8 sRGB  ->  (B, D) float32 of length 1."""
-
-    def texts(self, sentences: Sequence[str]) -> Vectors:
-        """N sentences  ->  (N, D) float32 of length 1."""
 
 
 class ZeroShot:
     """Names surfaces and defects by text; the prompts are encoded once, when this is built."""
 
-    def __init__(self, towers: ImageText, surfaces: Sequence[str] = tuple(WORDS)) -> None:
+    def __init__(self, towers: TextEmbedder, surfaces: Sequence[str] = tuple(WORDS)) -> None:
         """``surfaces``: the names to choose from, keys of ``WORDS``; another name raises ``ConfigError``."""
         unknown = [name for name in surfaces if name not in WORDS]
         if unknown:
@@ -71,7 +60,7 @@ class ZeroShot:
         return margins
 
 
-def ensemble(towers: ImageText, sentences: Sequence[str]) -> Vectors:
+def ensemble(towers: TextEmbedder, sentences: Sequence[str]) -> Vectors:
     """(D,) float32: the mean of the sentences' unit vectors, made unit again."""
     mean = towers.texts(sentences).mean(axis=0)
     unit: Vectors = mean / np.linalg.norm(mean)
