@@ -49,9 +49,10 @@ def run_calls(calls: Sequence[Call], cpus: float, report: Callable[[int], None] 
 
 def check_pool(name: str, pool: PoolConfig) -> None:
     """Raise ``ResourceError`` where the joined cluster cannot hold ``pool``; Ray itself would wait in silence."""
+    from cluster.resources import labels_of
     from cluster.session import available
 
-    there = available()
+    there = available(labels_of(pool))
     for resource, each in (("CPU", pool.cpus), ("GPU", pool.gpus)):
         node = there[f"node_{resource}"]
         if each > node or pool.actors * each > there[resource]:

@@ -27,7 +27,7 @@ def evaluate_stage(run: Run, folder: RunFolder, stage: Stage) -> dict[str, Any]:
 
     pool = run.cluster.evaluate
     asks = {"num_cpus": pool.cpus, "memory": pool.memory_gib * 2**30 or None}
-    score = ray.remote(**asks, num_gpus=pool.gpus)(_score)
+    score = ray.remote(**asks, num_gpus=pool.gpus, label_selector=pool.label_selector)(_score)
     settings = (run.model_dump_json(), folder.store.root, stage)
     parts = [score.remote(*settings, rank, pool.actors) for rank in range(pool.actors)]
     write = ray.remote(num_cpus=pool.cpus)(_write)

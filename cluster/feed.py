@@ -63,6 +63,7 @@ class Stream:
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
             memory=pool.memory_gib * 2**30 or None,
+            label_selector=pool.label_selector,
         )
 
 

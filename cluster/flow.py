@@ -34,7 +34,7 @@ class Flow:
 
     def __init__(self, run: Run, progress: Progress, command: str = "") -> None:
         if run.cluster.address is None:
-            resources.check(run, resources.local_resources(run.cluster))
+            resources.check(run, partial(resources.local_resources, run.cluster))
         self.folder, self.plan = prepare(run)
         self.run, self.progress, self.command = run, progress, command
         self.url = self.folder.store.root
@@ -203,7 +203,7 @@ class _Phase:
         self.flow.progress.start(self.name, self.work, self.unit)
         if self.work:
             session.connect(self.flow.run.cluster)
-            resources.check(self.flow.run, session.available())
+            resources.check(self.flow.run, session.available)
         self.begun = self.kept = time.perf_counter()
         return self.advance
 

@@ -27,6 +27,7 @@ def add(dataset: Any, worker: type, pool: PoolConfig, most: int, **arguments: An
         num_cpus=pool.cpus,
         num_gpus=pool.gpus,
         memory=pool.memory_gib * 2**30 or None,
+        label_selector=pool.label_selector,
     )
 
 

@@ -6,6 +6,7 @@ Ray Train's controller and split coordinator ask for no CPU, and verdicts are se
 """
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from farm.config import ClusterConfig, PoolConfig, Run
@@ -13,6 +14,7 @@ from farm.errors import ResourceError
 from farm.fitting.adapters import fitted_arms
 
 GIB = 2**30
+Labels = tuple[tuple[str, str], ...]  # (name, value), sorted
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,24 @@ class Ask:
     gpus: float = 0.0
     memory_gib: float = 0.0
     setting: str = ""  # the config key that lowers it
+    labels: Labels = ()  # of the nodes that it may run on; () = any
 
 
 def ask(name: str, pool: PoolConfig) -> Ask:
     """What a pool of the config asks."""
-    return Ask(name, pool.actors, pool.cpus, pool.gpus, pool.memory_gib, f"cluster.{name}")
+    asked = (pool.actors, pool.cpus, pool.gpus, pool.memory_gib)
+    return Ask(name, *asked, f"cluster.{name}", labels_of(pool))
+
+
+def labels_of(pool: PoolConfig) -> Labels:
+    """The labels that the nodes of a pool must have."""
+    return tuple(sorted((pool.label_selector or {}).items()))
+
+
+def label_sets(run: Run) -> list[Labels]:
+    """Every choice of nodes that a phase makes: all of them first, then each set of labels that some pool names."""
+    found = {one.labels for asks in phases(run).values() for one in asks}
+    return [(), *sorted(found - {()})]
 
 
 def phases(run: Run) -> dict[str, tuple[Ask, ...]]:
@@ -49,20 +64,35 @@ def phases(run: Run) -> dict[str, tuple[Ask, ...]]:
     }
 
 
-def check(run: Run, there: dict[str, float]) -> None:
-    """Hold every phase against ``there`` (CPU, GPU, memory; node_* = most on one node). Raises ``ResourceError``."""
-    complaints = [line for phase, asks in phases(run).items() for line in _complaints(phase, asks, there)]
+def check(run: Run, there: Callable[[Labels], dict[str, float]]) -> None:
+    """Hold every phase against what is ``there`` on the nodes with given labels. Raises ``ResourceError``.
+
+    ``there`` gives CPU, GPU and memory in all, and ``node_CPU`` ..., the most on one node.
+    """
+    complaints = [
+        line
+        for labels in label_sets(run)
+        for phase, asks in phases(run).items()
+        for line in _complaints(
+            _on(phase, labels), [one for one in asks if set(labels) <= set(one.labels)], there(labels)
+        )
+    ]
     if complaints:
         raise ResourceError("\n".join(complaints))
 
 
-def local_resources(cluster: ClusterConfig) -> dict[str, float]:
-    """What a Ray started here would have, known before it starts."""
+def local_resources(cluster: ClusterConfig, labels: Labels = ()) -> dict[str, float]:
+    """What a Ray started here would have, known before it starts. Its one node has no label."""
     cpus, gpus = float(cluster.num_cpus or os.cpu_count() or 1), float(cluster.num_gpus)
+    cpus, gpus = (0.0, 0.0) if labels else (cpus, gpus)
     return {"CPU": cpus, "GPU": gpus, "node_CPU": cpus, "node_GPU": gpus}
 
 
-def _complaints(phase: str, asks: tuple[Ask, ...], there: dict[str, float]) -> list[str]:
+def _on(phase: str, labels: Labels) -> str:
+    return phase + "".join(f" on {name}={value}" for name, value in labels)
+
+
+def _complaints(phase: str, asks: Sequence[Ask], there: dict[str, float]) -> list[str]:
     lines = []
     for resource, field, unit in (("CPU", "cpus", "CPUs"), ("GPU", "gpus", "GPUs"), ("memory", "memory_gib", "GiB")):
         if resource not in there:

@@ -4,6 +4,7 @@ import logging
 import os
 from typing import Any
 
+from cluster.resources import Labels
 from farm.config import ClusterConfig
 
 SHARD_STALLS = 6  # a shard is many batches; each has ``stall_timeout_s`` for itself
@@ -44,12 +45,16 @@ def _set_data_context(cluster: ClusterConfig) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log is raised too, and told once
 
 
-def available() -> dict[str, float]:
-    """CPUs, GPUs and memory that the joined cluster has in all, and the most that one node has (``node_CPU`` ...)."""
+def available(labels: Labels = ()) -> dict[str, float]:
+    """CPUs, GPUs and memory that the joined cluster has in all, and the most that one node has (``node_CPU`` ...).
+
+    With ``labels``, of the nodes that have them alone.
+    """
     import ray
 
-    total = {name: float(ray.cluster_resources().get(name, 0.0)) for name in ("CPU", "GPU", "memory")}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for name in list(total):
-        total[f"node_{name}"] = max((float(node.get(name, 0.0)) for node in nodes), default=0.0)
-    return total
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and set(labels) <= set(node["Labels"].items())]
+    there: dict[str, float] = {}
+    for name in ("CPU", "GPU", "memory"):
+        each = [float(node.get(name, 0.0)) for node in nodes]
+        there |= {name: sum(each), f"node_{name}": max(each, default=0.0)}
+    return there

@@ -34,7 +34,9 @@ def scaling_config(pool: PoolConfig, cuda: bool) -> Any:
     from ray.train import ScalingConfig
 
     each = {"CPU": pool.cpus, "GPU": pool.gpus} if cuda else {"CPU": pool.cpus}
-    return ScalingConfig(num_workers=pool.actors, use_gpu=cuda, resources_per_worker=each)
+    return ScalingConfig(
+        num_workers=pool.actors, use_gpu=cuda, resources_per_worker=each, label_selector=pool.label_selector
+    )
 
 
 def torch_config(cuda: bool) -> Any:

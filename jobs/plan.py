@@ -4,6 +4,7 @@ Only ``--target`` writes: its forecast, beside the pilot run that it goes by.
 """
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import click
@@ -55,7 +56,7 @@ def command(
         lines.append(told)
     emit(value, as_json, "\n".join(lines))
     if run.cluster.address is None:
-        resources.check(run, resources.local_resources(run.cluster))
+        resources.check(run, partial(resources.local_resources, run.cluster))
 
 
 def _forecast(run: Run, pilot: str, target: int) -> tuple[dict[str, Any], str]:

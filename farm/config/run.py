@@ -90,6 +90,14 @@ class PoolConfig(Frozen):
     cpus: Annotated[float, Field(ge=0)] = 1.0
     gpus: Annotated[float, Field(ge=0)] = 0.0
     memory_gib: Annotated[float, Field(ge=0)] = 0.0  # 0 = not asked for
+    labels: Annotated[str, Field(pattern=r"^([^=,\s]+=[^=,\s]+(,[^=,\s]+=[^=,\s]+)*)?$")] = (
+        ""  # of its nodes: "pool=gpu"
+    )
+
+    @property
+    def label_selector(self) -> dict[str, str] | None:
+        """The labels that a node must have, as Ray takes them; None = any node."""
+        return dict(label.split("=") for label in self.labels.split(",")) if self.labels else None
 
     @model_validator(mode="after")
     def _most_is_not_least(self) -> "PoolConfig":
