@@ -24,6 +24,7 @@ JOBS: dict[str, str] = {
     "verify": "Recount a run folder: every planned row once, checksums, pictures, untouched backgrounds.",
     "reproduce": "Make one sample of a run again from its row alone, and compare the bytes.",
     "fit-mini": "Train the embedded models from a recipe: pool, autoencoder, noise predictor, CLIP.",
+    "check-manifests": "Check rendered Kubernetes manifests before a cluster sees them.",
     "doctor": "Say what this machine offers, and what is missing.",
 }
 

@@ -31,7 +31,9 @@ def test_the_wiring_knows_no_jobs(path: Path) -> None:
     assert "jobs" not in imports(path)
 
 
-@pytest.mark.parametrize("module", ["jobs.cli", "jobs.common", "farm.config", "farm.plan", "farm.run_folder"])
+@pytest.mark.parametrize(
+    "module", ["jobs.cli", "jobs.common", "cluster.manifests", "farm.config", "farm.plan", "farm.run_folder"]
+)
 def test_light_modules_stay_light(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
