@@ -46,7 +46,7 @@ distributed: $(READY)
 	@RAY_AUTH_MODE=disabled $(BIN)/python -m pytest tests/distributed
 
 lock: pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra dev --no-emit-index-url --no-annotate \
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra dev --extra cloud --extra launch --no-emit-index-url --no-annotate \
 		--no-header --output-file requirements.lock pyproject.toml
 
 clean:

@@ -59,7 +59,7 @@ def read_materials(run: Run, photos: PhotoSet, kept: Kept | None = None, generat
     if not photos.train:
         raise DataError(f"{run.data.category}: no normal photographs to learn from; check data.root")
     normals = [read_photo(photo, run.size_px, run.data.max_megapixels) for photo in photos.train]
-    masks = [read_mask(shot, run.size_px) for shot in photos.shots if shot.mask_path]
+    masks = [read_mask(shot, run.size_px, run.data.max_megapixels) for shot in photos.shots if shot.mask_path]
     return Materials(np.stack([*normals, *generated]), tuple(mask for mask in masks if mask.any()), kept)
 
 

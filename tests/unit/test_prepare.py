@@ -50,7 +50,7 @@ def test_other_weights_under_the_same_path_are_named(root: Path, tmp_path: Path)
     run = make_run(root, tmp_path / "run", embed={"kind": "timm", "model": "test_vit", "pretrained": str(weights)})
     folder, plan = prepare(run)
     batch, _ = Generate(plan.run, plan.photos, plan, lambda arm, photo: None).shard(0)
-    Write(folder, plan).commit(0, batch | {"embedding": np.ones((4, 2), np.float32)}, {})
+    Write(folder, plan).commit(0, batch | embeddings(4), {})
     prepare(run)
     weights.write_bytes(b"again")
     with pytest.raises(
