@@ -23,7 +23,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import _report
-from farm.config import Run, parse
+from benchmarks._ball_screws import ball_screws
+from farm.config import Run
 from farm.parts import to_batch
 from farm.run_folder import RunFolder
 from farm.run_ledger import spent
@@ -72,23 +73,10 @@ def main() -> int:
 
 def settings(data: Path, output: Path, seed: int, kind: str) -> Run:
     """The run of one seed and kind of budget."""
-    tree = {
-        "name": "budget",
-        "output": str(output),
-        "seed": seed,
-        "rows": ROWS,
-        "size_px": 128,
-        "data": {"kind": "mvtec", "root": str(data), "category": "bsdata_pitting"},
-        "prompts": {
-            "normal": "a photo of grooved steel",
-            "defects": [{"name": "pitting", "prompt": "a photo of grooved steel with pitting"}],
-        },
-        "methods": [{**arm, "masks": MASKS} for arm in ARMS],
-        "filter": {"min_changed_area": 0.0002, "low_margin": 0.25},
-        "cluster": {"shard_rows": SHARD},
-        "budget": {"kind": kind, "round_rows": ROUND},
-    }
-    return parse(tree, "benchmarks/budget.py")
+    methods = [{**arm, "masks": MASKS} for arm in ARMS]
+    budget = {"kind": kind, "round_rows": ROUND}
+    where = "benchmarks/budget.py"
+    return ball_screws(where, data, output, ROWS, methods, seed=seed, cluster={"shard_rows": SHARD}, budget=budget)
 
 
 def last_round(folder: RunFolder) -> dict[str, float]:

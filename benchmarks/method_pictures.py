@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import _report
-from farm.config import parse
+from benchmarks._ball_screws import ball_screws
 from farm.images import decode_image, encode_png
 from farm.run_folder import RunFolder
 from tests.loop import run_in_a_loop
@@ -80,22 +80,8 @@ def main() -> int:
 
 def made_here(data: Path, output: Path, kind: str) -> RunFolder:
     """A judged run of one arm, in this process."""
-    tree = {
-        "name": kind,
-        "output": str(output),
-        "seed": 1,
-        "rows": MADE_HERE,
-        "size_px": 128,
-        "data": {"kind": "mvtec", "root": str(data), "category": "bsdata_pitting"},
-        "prompts": {
-            "normal": "a photo of grooved steel",
-            "defects": [{"name": "pitting", "prompt": "a photo of grooved steel with pitting"}],
-        },
-        "methods": [ARMS[kind]],
-        "filter": {"min_changed_area": 0.0002, "min_mean_change": 0.005, "low_margin": 0.25},
-        "cluster": {"shard_rows": MADE_HERE},
-    }
-    run = parse(tree, "benchmarks/method_pictures.py")
+    where, rows = "benchmarks/method_pictures.py", MADE_HERE
+    run = ball_screws(where, data, output, rows, [ARMS[kind]], cluster={"shard_rows": rows})
     run_in_a_loop(run)
     return RunFolder(run.output)
 

@@ -49,6 +49,22 @@ def make_run(root: Path, output: Path, **changes: Any) -> Run:
     return parse(tree | changes, "tests")
 
 
+def make_learning_run(root: Path, output: Path, rows: int, round_rows: int, **changes: Any) -> Run:
+    """An adaptive budget of two arms: what ``specks`` makes is too small to be kept, most of ``rules`` is kept."""
+    specks, rules = {"min_area": 0.0005, "max_area": 0.001}, {"min_area": 0.03, "max_area": 0.1}
+    tree: dict[str, Any] = {
+        "methods": [
+            {"kind": "rules", "name": "specks", "recipes": ["noise"], "masks": specks},
+            {"kind": "rules", "recipes": ["noise"], "masks": rules},
+        ],
+        "embed": {"kind": "pixels"},
+        "filter": {"near_duplicate": 1.0, "low_margin": 0.5, "min_changed_area": 0.005},
+        "cluster": {"shard_rows": 8, "num_cpus": 4},
+        "budget": {"kind": "adaptive", "round_rows": round_rows},
+    }
+    return make_run(root, output, rows=rows, **(tree | changes))
+
+
 def _save(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)

@@ -10,25 +10,13 @@ from farm.config import Run
 from farm.parts import to_parquet
 from farm.run_folder import RunFolder
 from tests.loop import run_in_a_loop
-from tests.photos import make_run, make_tree
+from tests.photos import make_learning_run, make_tree
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
 
 def learning(root: Path, output: Path) -> Run:
-    return make_run(
-        root,
-        output,
-        rows=32,
-        methods=[
-            {"kind": "rules", "name": "specks", "recipes": ["noise"], "masks": {"min_area": 0.0005, "max_area": 0.001}},
-            {"kind": "rules", "recipes": ["noise"], "masks": {"min_area": 0.03, "max_area": 0.1}},
-        ],
-        embed={"kind": "pixels"},
-        filter={"near_duplicate": 1.0, "low_margin": 0.5, "min_changed_area": 0.005},
-        cluster={"shard_rows": 8, "num_cpus": 4},
-        budget={"kind": "adaptive", "round_rows": 16},
-    )
+    return make_learning_run(root, output, rows=32, round_rows=16)
 
 
 def test_rounds_on_ray_make_what_rounds_in_a_loop_make(tmp_path: Path) -> None:

@@ -17,29 +17,15 @@ from farm.prepare import prepare
 from farm.run_folder import RunFolder
 from farm.verify import verify
 from tests.loop import run_in_a_loop
-from tests.photos import make_run, make_tree
+from tests.photos import make_learning_run, make_run, make_tree
 
 DEFECTS = [{"name": "disc", "prompt": "a plate with a disc"}, {"name": "hole", "prompt": "a plate with a hole"}]
 PROMPTS = {"normal": "a photo of a plate", "defects": DEFECTS}
 ROUND = 32
 
 
-def learning(root: Path, output: Path, rows: int = 3 * ROUND, **budget: object) -> Run:
-    """Two arms: what ``specks`` makes is too small to be kept, most of what ``rules`` makes is kept."""
-    return make_run(
-        root,
-        output,
-        rows=rows,
-        prompts=PROMPTS,
-        methods=[
-            {"kind": "rules", "name": "specks", "recipes": ["noise"], "masks": {"min_area": 0.0005, "max_area": 0.001}},
-            {"kind": "rules", "recipes": ["noise"], "masks": {"min_area": 0.03, "max_area": 0.1}},
-        ],
-        embed={"kind": "pixels"},
-        filter={"near_duplicate": 1.0, "low_margin": 0.5, "min_changed_area": 0.005},
-        cluster={"shard_rows": 8},
-        budget={"kind": "adaptive", "round_rows": ROUND, **budget},
-    )
+def learning(root: Path, output: Path, rows: int = 3 * ROUND) -> Run:
+    return make_learning_run(root, output, rows, ROUND, prompts=PROMPTS)
 
 
 @pytest.fixture(scope="module")
