@@ -24,8 +24,8 @@ PROMPTS = {"normal": "a photo of a plate", "defects": DEFECTS}
 ROUND = 32
 
 
-def learning(root: Path, output: Path, rows: int = 3 * ROUND) -> Run:
-    return make_learning_run(root, output, rows, ROUND, prompts=PROMPTS)
+def learning(root: Path, output: Path, rows: int = 3 * ROUND, round_rows: int = ROUND) -> Run:
+    return make_learning_run(root, output, rows, round_rows, prompts=PROMPTS)
 
 
 @pytest.fixture(scope="module")
