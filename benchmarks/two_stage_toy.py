@@ -21,8 +21,9 @@ import torch
 
 from benchmarks import _report
 from farm.config import Run, parse
-from farm.detector.feed import Feed, Kept, Materials
+from farm.detector.feed import Feed
 from farm.detector.loop import Loop
+from farm.detector.materials import Kept, Materials
 from farm.detector.model import build_detector
 from farm.detector.predict import Detector
 from farm.detector.two_stage import Stage, stage_batch, stage_config

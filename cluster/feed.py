@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from farm.config import Run
-from farm.detector.feed import Feed, Materials, read_kept, read_kept_normals, read_materials
+from farm.detector.feed import Examples, Feed
+from farm.detector.materials import Materials, read_kept, read_kept_normals, read_materials
 from farm.detector.two_stage import Stage, rank_slots, stage_batch, stage_config
-from farm.methods.base import Pixels
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
@@ -77,14 +77,14 @@ class Maker:
         self.feed = Feed(self.run, ray.get(box[0]))
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """One row a step: step, rank, name of the draws, and images and labels as raw bytes."""
+        """One row a step: step, rank, name of the draws, and the pixels of ``Examples`` as raw bytes."""
         chunk = Chunk(**table.to_pylist()[0])
         slots = rank_slots(stage_config(self.run.train, self.stage).batch_size, chunk.rank, chunk.world)
         rows = []
         for step in range(chunk.first, chunk.first + chunk.steps):
             draws = stage_batch(self.run.train, self.stage, step, slots)
-            image, label = self.feed(draws)
-            pixels = {"image": image.tobytes(), "label": label.tobytes()}
+            found = self.feed(draws)._asdict().items()
+            pixels = {name: None if part is None else part.tobytes() for name, part in found}
             rows.append({"step": step, "rank": chunk.rank, "draws": draws.digest(), **pixels})
         return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
@@ -96,6 +96,7 @@ _SCHEMA = pa.schema(
         ("draws", pa.string()),
         ("image", pa.large_binary()),
         ("label", pa.large_binary()),
+        ("source", pa.large_binary()),  # null where the detector does not reconstruct
     ]
 )
 
@@ -103,7 +104,7 @@ _SCHEMA = pa.schema(
 def chunks(run: Run, stage: Stage, first: int) -> Iterator[Chunk]:
     """All steps from ``first`` on, chunk by chunk and, within a chunk, rank by rank."""
     config, world = stage_config(run.train, stage), run.cluster.train.actors
-    row_bytes = 4 * run.size_px**2 * config.batch_size // world
+    row_bytes = (7 if run.train.detector.reconstructs else 4) * run.size_px**2 * config.batch_size // world
     length = max(1, min(BLOCK_STEPS, BLOCK_BYTES // max(row_bytes, 1)))
     for start in range(first, config.steps, length):
         for rank in range(world):
@@ -113,17 +114,19 @@ def chunks(run: Run, stage: Stage, first: int) -> Iterator[Chunk]:
 def load_materials(run: str, url: str, stage: Stage) -> tuple[Materials, int]:
     """What the makers need of the run in ``url``, and how many normals there are. A Ray task."""
     folder = RunFolder(url)
-    kept = read_kept(folder) if stage == "stage2" else None
+    settings = Run.model_validate_json(run)
+    kept = read_kept(folder, settings.train.detector.reconstructs) if stage == "stage2" else None
     generated = read_kept_normals(folder) if stage == "stage2" else []
-    materials = read_materials(Run.model_validate_json(run), read_index(folder), kept, generated)
+    materials = read_materials(settings, read_index(folder), kept, generated)
     return materials, len(materials.normals)
 
 
-def read(run: Run, stage: Stage, shard: Any, first: int, rank: int, world: int) -> Iterator[tuple[Pixels, Pixels]]:
-    """This rank's images and labels of each step from ``first`` on; raises where another row arrives."""
+def read(run: Run, stage: Stage, shard: Any, first: int, rank: int, world: int) -> Iterator[Examples]:
+    """This rank's images of each step from ``first`` on; raises where another row arrives."""
     config = stage_config(run.train, stage)
     slots = rank_slots(config.batch_size, rank, world)
     shape = (len(slots), run.size_px, run.size_px)
+    shapes = {"image": (*shape, 3), "label": shape, "source": (*shape, 3)}
     rows = (row for table in shard.iter_batches(batch_size=None, batch_format="pyarrow") for row in _rows(table))
     for step in range(first, config.steps):
         row = next(rows, None)
@@ -131,8 +134,12 @@ def read(run: Run, stage: Stage, shard: Any, first: int, rank: int, world: int) 
         found = row and (row["step"].as_py(), row["rank"].as_py(), row["draws"].as_py())
         if row is None or found != wanted:
             raise RuntimeError(f"rank {rank} of {world} wanted {wanted} (step, rank, draws) and was given {found}")
-        image = np.frombuffer(row["image"].as_buffer(), dtype=np.uint8).reshape(*shape, 3)
-        yield image, np.frombuffer(row["label"].as_buffer(), dtype=np.uint8).reshape(shape)
+        yield Examples(**{name: _pixels(row[name], shapes[name]) for name in Examples._fields})
+
+
+def _pixels(value: Any, shape: tuple[int, ...]) -> Any:
+    """The array behind a binary scalar, not copied; None where it is null."""
+    return np.frombuffer(value.as_buffer(), dtype=np.uint8).reshape(shape) if value.is_valid else None
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:

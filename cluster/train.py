@@ -9,7 +9,7 @@ Resources: only the workers (``cluster.train``) and the makers (``cluster.rules`
 its helpers, the dataset manager and the split coordinator ask for none, and the dataset's source needs no task.
 
 One worker with a batch of 2B and two workers with B give equal weights up to the order of additions (2e-4 a weight
-after twelve steps is tested); the plain ``unet`` is left out of this promise, since its BatchNorm sees
+after twelve steps is tested); ``unet`` and ``draem`` are left out of this promise, since their BatchNorm sees
 each worker's rows alone.
 """
 

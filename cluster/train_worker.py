@@ -51,14 +51,14 @@ def _learn(run: Run, stage: Stage, url: str, last: Path | None, begun: float) ->
         if last:
             read_checkpoint(last, model, loop.optimiser)
         loop.step, losses = progress["step"], progress["losses"]
-        plain = run.train.detector.kind == "unet"  # its BatchNorm has statistics to share; the other's are frozen
-        loop.forward = ray.train.torch.prepare_model(model, parallel_strategy_kwargs={"broadcast_buffers": plain})
+        shared = run.train.detector.mixes_rows  # its BatchNorm has statistics to share; those of others are frozen
+        loop.forward = ray.train.torch.prepare_model(model, parallel_strategy_kwargs={"broadcast_buffers": shared})
         batches = chain([first.result()], batches)
 
     clock = _Clock(begun)
     recent: list[Any] = []
-    for image, label in clock.waiting(batches):
-        recent.append(loop.learn(image, label))
+    for examples in clock.waiting(batches):
+        recent.append(loop.learn(*examples))
         if loop.step % config.checkpoint_every == 0 or loop.step == config.steps:
             losses = losses + _mean_losses(recent, world)
             recent = []

@@ -50,10 +50,20 @@ class FilterConfig(Frozen):
 
 
 class DetectorConfig(Frozen):
-    """The detector: EfficientNet-Lite0 encoder with a small U-Net decoder, or the plain U-Net of card 000."""
+    """The detector: EfficientNet-Lite0 encoder with a small U-Net decoder, or the plain U-Net or DRAEM of card 000."""
 
-    kind: Literal["efficientnet_unet", "unet"] = "efficientnet_unet"
+    kind: Literal["efficientnet_unet", "unet", "draem"] = "efficientnet_unet"
     width: Positive = 32
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether it learns from sources, the images without their defects, too."""
+        return self.kind == "draem"
+
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether BatchNorm learns from a batch, so that a row's result in training depends on its neighbours."""
+        return self.kind in ("unet", "draem")
 
 
 class StageConfig(Frozen):

@@ -4,16 +4,13 @@ A row depends on its own draw alone, so it does not matter which actor makes whi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from farm.config import RulesConfig, Run
-from farm.datasets import read_mask, read_photo
-from farm.datasets.photo import PhotoSet
+from farm.detector.materials import Materials
 from farm.detector.two_stage import Draws, Kind
 from farm.errors import DataError
 from farm.ids import digest, generator
@@ -21,79 +18,26 @@ from farm.images import decode_image, decode_mask
 from farm.masks import foreground, target_mask
 from farm.methods import Request, build_method
 from farm.methods.base import Pixels
-from farm.run_folder import RunFolder
 
-KEPT_COLUMNS = ("kind", "method", "defect", "image_png", "label_png")
 ATTEMPTS = 4  # a rule-based image without a visible defect is drawn anew; after the last the slot stays normal
 
-
-@dataclass(frozen=True)
-class Kept:
-    """The kept generated defects as PNG, and their places by (method, defect), so that each pair is drawn alike.
-
-    ``kept_defects`` makes it and lets no normal in; ``read_kept_normals`` gives those.
-    """
-
-    image_png: pa.ChunkedArray
-    label_png: pa.ChunkedArray
-    groups: tuple[npt.NDArray[np.int64], ...]
-
-    def __len__(self) -> int:
-        return len(self.image_png)
+Example = tuple[Pixels, Pixels, Pixels]  # (S, S, 3) image, (S, S) label, (S, S, 3) source
 
 
-@dataclass(frozen=True)
-class Materials:
-    """What images are made of. Read once, then shared by all makers."""
+class Examples(NamedTuple):
+    """B training images."""
 
-    normals: Pixels  # (N, S, S, 3): photographs and, in stage 2, kept generated normals
-    shot_masks: tuple[Pixels, ...]  # (S, S) each
-    kept: Kept | None
-
-
-def read_materials(run: Run, photos: PhotoSet, kept: Kept | None = None, generated: Sequence[Pixels] = ()) -> Materials:
-    """Read the normals and the few-shot masks of ``photos``; test photographs cannot get in by their type.
-
-    ``generated`` normals (S, S, 3) join those of ``photos``.
-    """
-    if not photos.train:
-        raise DataError(f"{run.data.category}: no normal photographs to learn from; check data.root")
-    normals = [read_photo(photo, run.size_px, run.data.max_megapixels) for photo in photos.train]
-    masks = [read_mask(shot, run.size_px, run.data.max_megapixels) for shot in photos.shots if shot.mask_path]
-    return Materials(np.stack([*normals, *generated]), tuple(mask for mask in masks if mask.any()), kept)
-
-
-def read_kept(folder: RunFolder) -> Kept:
-    """The kept defects of a judged run, in row order."""
-    tables = [table.filter(pc.equal(table["kind"], "defect")) for table in folder.kept(KEPT_COLUMNS)]
-    if not tables:
-        empty = pa.chunked_array([], type=pa.binary())
-        return Kept(empty, empty, ())
-    return kept_defects(pa.concat_tables(tables))
-
-
-def read_kept_normals(folder: RunFolder) -> list[Pixels]:
-    """The kept generated normals (S, S, 3) of a judged run, in row order."""
-    tables = [table.filter(pc.equal(table["kind"], "normal")) for table in folder.kept(["kind", "image_png"])]
-    images = [png for table in tables for png in table["image_png"].to_pylist()]
-    return [decode_image(png, f"kept normal {place}") for place, png in enumerate(images)]
-
-
-def kept_defects(table: pa.Table) -> Kept:
-    """``table`` with ``KEPT_COLUMNS`` as what defects are drawn from. ``DataError`` where a row is no defect."""
-    others = table.filter(pc.not_equal(table["kind"], "defect"))
-    if len(others):
-        raise DataError(
-            f"kept images: {len(others)} of {len(table)} rows are of kind '{others['kind'][0].as_py()}', first of "
-            f"method '{others['method'][0].as_py()}'; a normal is never learned as a defect; read_kept_normals takes it"
-        )
-    pairs = list(zip(table["method"].to_pylist(), table["defect"].to_pylist(), strict=True))
-    groups = [np.flatnonzero([pair == wanted for pair in pairs]) for wanted in sorted(set(pairs))]
-    return Kept(table["image_png"], table["label_png"], tuple(groups))
+    image: Pixels  # (B, S, S, 3)
+    label: Pixels  # (B, S, S) in {0, 1}
+    source: Pixels | None  # (B, S, S, 3): the images without their defects; None where no network reconstructs
 
 
 class Feed:
-    """Draws → images and labels. Build once per worker."""
+    """Draws → images and labels, and sources where ``train.detector`` reconstructs. Build once per worker.
+
+    A kept image's own source shows elsewhere what the image need not show (a method may make the whole image), so its
+    pixels are taken inside the label alone, and the image's own outside.
+    """
 
     def __init__(self, run: Run, materials: Materials) -> None:
         self.run, self.materials = run, materials
@@ -104,46 +48,59 @@ class Feed:
             raise DataError(f"{run.data.category}: masks.kinds asks for 'real' only, but no few-shot mask can be read")
         self._foregrounds: dict[int, npt.NDArray[np.bool_]] = {}
 
-    def __call__(self, draws: Draws) -> tuple[Pixels, Pixels]:
-        """uint8 (B, S, S, 3) images and uint8 (B, S, S) labels in {0, 1} for B draws."""
-        size = self.run.size_px
-        image = np.empty((len(draws.seed), size, size, 3), dtype=np.uint8)
-        label = np.zeros((len(draws.seed), size, size), dtype=np.uint8)
+    def __call__(self, draws: Draws) -> Examples:
+        """The images of B draws."""
+        shape = (len(draws.seed), self.run.size_px, self.run.size_px)
+        image, label = np.empty((*shape, 3), dtype=np.uint8), np.zeros(shape, dtype=np.uint8)
+        source = np.empty_like(image) if self.run.train.detector.reconstructs else None
         rules = [slot for slot, kind in enumerate(draws.kind) if kind == "rules"]
+        found = Examples(image, label, source)
         for slot in rules:
-            image[slot] = self._normal(int(draws.seed[slot]))
-        self._make_rules(draws, rules, image, label)
+            _put(found, slot, self._unchanged(int(draws.seed[slot])))
+        self._make_rules(draws, rules, found)
         for slot, seed in enumerate(draws.seed.tolist()):
             if draws.kind[slot] != "rules":
-                image[slot], label[slot] = self._ready(draws.kind[slot], seed)
-            image[slot], label[slot] = _turned(image[slot], label[slot], seed)
-        return image, label
+                _put(found, slot, self._ready(draws.kind[slot], seed))
+            for pixels in found:
+                if pixels is not None:
+                    pixels[slot] = _turned(pixels[slot], seed)
+        return found
 
-    def _ready(self, kind: Kind, seed: int) -> tuple[Pixels, Pixels]:
+    def _ready(self, kind: Kind, seed: int) -> Example:
         kept = self.materials.kept
         if kind == "normal" or kept is None or not kept.groups:
-            source = self._normal(seed)
-            return source, np.zeros(source.shape[:2], dtype=np.uint8)
+            return self._unchanged(seed)
         rng = generator(seed, "generated")
         group = kept.groups[int(rng.integers(len(kept.groups)))]
         place = int(group[int(rng.integers(len(group)))])
         where = f"kept image {place}"
-        return decode_image(kept.image_png[place].as_py(), where), decode_mask(kept.label_png[place].as_py(), where)
+        image = decode_image(kept.image_png[place].as_py(), where)
+        label = decode_mask(kept.label_png[place].as_py(), where)
+        if not self.run.train.detector.reconstructs:
+            return image, label, image
+        assert kept.source_png is not None, "a detector that reconstructs needs read_kept(folder, sources=True)"
+        source = decode_image(kept.source_png[place].as_py(), f"source of {where}")
+        return image, label, np.where(label[..., None], source, image)
 
-    def _make_rules(self, draws: Draws, slots: Sequence[int], image: Pixels, label: Pixels) -> None:
+    def _unchanged(self, seed: int) -> Example:
+        source = self._normal(seed)
+        return source, np.zeros(source.shape[:2], dtype=np.uint8), source
+
+    def _make_rules(self, draws: Draws, slots: Sequence[int], found: Examples) -> None:
         """Fill ``slots``; those whose label comes out empty are drawn again from a derived seed."""
         waiting = list(slots)
         for attempt in range(ATTEMPTS):
             if not waiting:
                 return
             seeds = [_again(int(draws.seed[slot]), attempt) for slot in waiting]
-            made = self._rules(self._request(seeds))
+            request = self._request(seeds)
+            made = self._rules(request)
             missed = []
             for index, slot in enumerate(waiting):
                 if made.error[index] or not made.label[index].any():
                     missed.append(slot)
                 else:
-                    image[slot], label[slot] = made.image[index], made.label[index]
+                    _put(found, slot, (made.image[index], made.label[index], request.source[index]))
             waiting = missed
 
     def _request(self, seeds: Sequence[int]) -> Request:
@@ -184,8 +141,14 @@ def _again(seed: int, attempt: int) -> int:
     return seed if not attempt else int.from_bytes(digest("again", seed, attempt)[:8], "little") >> 1
 
 
-def _turned(image: Pixels, label: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+def _put(found: Examples, slot: int, example: Example) -> None:
+    found.image[slot], found.label[slot] = example[:2]
+    if found.source is not None:
+        found.source[slot] = example[2]
+
+
+def _turned(pixels: Pixels, seed: int) -> Pixels:
     """Mirrored left to right and top to bottom, each by the toss of a coin."""
     across, down = generator(seed, "turn").integers(2, size=2)
     rows, columns = slice(None, None, -1 if down else 1), slice(None, None, -1 if across else 1)
-    return image[rows, columns], label[rows, columns]
+    return pixels[rows, columns]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from farm.config import StageConfig
-from farm.detector.loss import focal_loss
+from farm.detector.loss import detector_loss
+from farm.detector.outputs import Outputs
 
 DROPS = (0.8, 0.9)  # shares of the steps after which the rate is multiplied by DROP
 DROP = 0.2
@@ -20,7 +21,8 @@ ENCODER_RATE = 0.1  # pretrained layers learn at a tenth of the rate: ImageNet f
 WEIGHT_DECAY = 1e-4
 
 Pixels = npt.NDArray[np.uint8]
-Forward = Callable[[Tensor], Tensor]
+Forward = Callable[[Tensor], Outputs]
+Batch = tuple[Pixels, Pixels] | tuple[Pixels, Pixels, Pixels | None]  # image, label and, for some, source
 
 
 def learning_rate(base: float, step: int, steps: int) -> float:
@@ -42,22 +44,26 @@ class Loop:
         self.optimiser = torch.optim.AdamW(_groups(model), lr=config.lr, weight_decay=WEIGHT_DECAY)
         model.train()
 
-    def learn(self, image: Pixels, label: Pixels) -> Tensor:
-        """One step on uint8 (B, H, W, 3) and uint8 (B, H, W) in {0, 1}; gives the batch's loss, detached."""
+    def learn(self, image: Pixels, label: Pixels, source: Pixels | None = None) -> Tensor:
+        """One step on uint8 (B, H, W, 3) and uint8 (B, H, W) in {0, 1}; gives the batch's loss, detached.
+
+        ``source`` (B, H, W, 3), the images without their defects, is for networks that reconstruct.
+        """
         rate = learning_rate(self.config.lr, self.step, self.config.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["factor"]
         device = next(self.model.parameters()).device
-        loss = focal_loss(self.forward(to_pixels(image, device)), torch.tensor(label, device=device))
+        wanted = None if source is None else to_pixels(source, device)
+        loss = detector_loss(self.forward(to_pixels(image, device)), torch.tensor(label, device=device), wanted)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         self.step += 1
         return loss.detach()
 
-    def run(self, batches: Iterable[tuple[Pixels, Pixels]]) -> list[float]:
+    def run(self, batches: Iterable[Batch]) -> list[float]:
         """``learn`` on each batch in turn; gives the losses."""
-        return [float(self.learn(image, label)) for image, label in batches]
+        return [float(self.learn(*batch)) for batch in batches]
 
 
 def to_pixels(image: Pixels, device: torch.device) -> Tensor:

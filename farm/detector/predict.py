@@ -12,7 +12,8 @@ from torch import nn
 from farm.config import DetectorConfig
 from farm.detector.checkpoint import CARD, WEIGHTS, from_bytes
 from farm.detector.loop import to_pixels
-from farm.detector.model import anomaly_maps, build_detector, image_scores
+from farm.detector.model import build_detector
+from farm.detector.outputs import read_outputs
 from farm.store import Store
 
 Floats = npt.NDArray[np.float32]
@@ -51,6 +52,5 @@ class Detector:
     def _padded(self, part: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
         batch = np.zeros((self.batch_size, *part.shape[1:]), dtype=np.uint8)
         batch[: len(part)] = part
-        maps = anomaly_maps(self.model(to_pixels(batch, torch.device(self.device))))
-        scores = image_scores(maps)
+        maps, scores = read_outputs(self.model(to_pixels(batch, torch.device(self.device))))
         return maps.cpu().numpy()[: len(part)], scores.cpu().numpy()[: len(part)]

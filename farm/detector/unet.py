@@ -9,25 +9,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from farm.detector.outputs import Outputs
+
 LEVELS = (1, 2, 4, 8, 8, 8)  # channels in multiples of the width, at strides 1, 2, 4, 8, 16, 32
 
 
 class PlainUnet(nn.Module):
-    """(B, 3, H, W) pixels 0..255 → (B, 2, H, W) logits."""
+    """(B, 3, H, W) pixels 0..255 → logits of each pixel."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inputs: int = 3) -> None:
         super().__init__()
         channels = [level * width for level in LEVELS]
-        self.down = nn.ModuleList(_block(i, o) for i, o in zip([3, *channels[:-1]], channels, strict=True))
+        self.down = nn.ModuleList(conv_block(i, o) for i, o in zip([inputs, *channels[:-1]], channels, strict=True))
         self.reduce = nn.ModuleList(
-            _conv(below, skip) for below, skip in zip(channels[:0:-1], channels[-2::-1], strict=True)
+            conv_layer(below, skip) for below, skip in zip(channels[:0:-1], channels[-2::-1], strict=True)
         )
-        self.up = nn.ModuleList(_block(2 * skip, skip) for skip in channels[-2::-1])
+        self.up = nn.ModuleList(conv_block(2 * skip, skip) for skip in channels[-2::-1])
         self.head = nn.Conv2d(width, 2, 3, padding=1)
 
-    def forward(self, pixels_B3HW: Tensor) -> Tensor:
+    def forward(self, pixels_B3HW: Tensor) -> Outputs:
         """Logits of (normal, defect) for each pixel."""
-        x_BCHW = pixels_B3HW / 255.0
+        return Outputs(self.logits(pixels_B3HW / 255.0))
+
+    def logits(self, x_BCHW: Tensor) -> Tensor:
+        """(B, ``inputs``, H, W) in [0, 1] → (B, 2, H, W)."""
         skips = []
         for level, block in enumerate(self.down):
             x_BCHW = block(F.max_pool2d(x_BCHW, 2) if level else x_BCHW)
@@ -41,9 +46,11 @@ class PlainUnet(nn.Module):
         return logits
 
 
-def _block(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(*_conv(inputs, outputs), *_conv(outputs, outputs))
+def conv_block(inputs: int, outputs: int) -> nn.Sequential:
+    """Two of ``conv_layer``."""
+    return nn.Sequential(*conv_layer(inputs, outputs), *conv_layer(outputs, outputs))
 
 
-def _conv(inputs: int, outputs: int) -> nn.Sequential:
+def conv_layer(inputs: int, outputs: int) -> nn.Sequential:
+    """A 3 x 3 convolution, BatchNorm and ReLU."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())

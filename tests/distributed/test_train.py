@@ -17,8 +17,9 @@ from cluster.evaluate import evaluate_stage, is_evaluated
 from cluster.train import is_trained, train_stage
 from farm.config import Run
 from farm.detector.checkpoint import from_bytes
-from farm.detector.feed import Feed, read_kept, read_kept_normals, read_materials
+from farm.detector.feed import Feed
 from farm.detector.loop import Loop
+from farm.detector.materials import read_kept, read_kept_normals, read_materials
 from farm.detector.model import build_detector
 from farm.detector.two_stage import stage_batch
 from farm.errors import RunError

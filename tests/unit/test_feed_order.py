@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.feed import Chunk, chunks, read
+from cluster.feed import _SCHEMA, Chunk, chunks, read
 from farm.config import Run, parse
 from farm.detector.two_stage import rank_slots, stage_batch
 
@@ -39,8 +39,8 @@ def rows(run: Run, chunk: Chunk) -> pa.Table:
         pixels = np.full((len(slots), SIZE, SIZE, 4), step, np.uint8)
         draws = stage_batch(run.train, "stage1", step, slots).digest()
         image, label = pixels[..., :3].tobytes(), pixels[..., 3].tobytes()
-        lines.append({"step": step, "rank": chunk.rank, "draws": draws, "image": image, "label": label})
-    return pa.Table.from_pylist(lines)
+        lines.append({"step": step, "rank": chunk.rank, "draws": draws, "image": image, "label": label, "source": None})
+    return pa.Table.from_pylist(lines, schema=_SCHEMA)
 
 
 class Shard:
@@ -65,9 +65,9 @@ def test_every_rank_gets_its_part_of_every_step_once(world: int, first: int) -> 
     run = make_settings(world)
     for rank, shard in enumerate(split(run, first, world)):
         found = list(read(run, "stage1", shard, first, rank, world))
-        assert [int(image[0, 0, 0, 0]) for image, _ in found] == list(range(first, STEPS))
-        assert all(image.shape == (BATCH // world, SIZE, SIZE, 3) for image, _ in found)
-        assert all(label.shape == (BATCH // world, SIZE, SIZE) for _, label in found)
+        assert [int(image[0, 0, 0, 0]) for image, _, _ in found] == list(range(first, STEPS))
+        assert all(image.shape == (BATCH // world, SIZE, SIZE, 3) for image, _, _ in found)
+        assert all(label.shape == (BATCH // world, SIZE, SIZE) for _, label, _ in found)
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
@@ -109,3 +109,15 @@ def test_a_shard_that_ends_early_is_an_error() -> None:
     short = Shard(split(run, 0, 1)[0].tables[:-1])
     with pytest.raises(RuntimeError, match="was given None"):
         list(read(run, "stage1", short, 0, 0, 1))
+
+
+def test_sources_arrive_where_the_detector_reconstructs() -> None:
+    run = make_settings(1)
+    table = rows(run, next(chunks(run, "stage1", 0)))
+    sources = pa.array([bytes([7]) * (BATCH * SIZE * SIZE * 3)] * len(table), type=pa.large_binary())
+    table = table.set_column(table.column_names.index("source"), "source", sources)
+    found = next(read(run, "stage1", Shard([table]), 0, 0, 1))
+    assert found.source is not None
+    assert found.source.shape == (BATCH, SIZE, SIZE, 3)
+    assert (found.source == 7).all()
+    assert next(read(run, "stage1", split(run, 0, 1)[0], 0, 0, 1)).source is None

@@ -6,7 +6,7 @@ import pytest
 
 from farm.config import VariationalConfig
 from farm.datasets import load_photos
-from farm.detector.feed import read_kept, read_kept_normals
+from farm.detector.materials import read_kept, read_kept_normals
 from farm.plan import GOOD, Plan
 from farm.verify import touched
 from tests.photos import make_run, make_tree

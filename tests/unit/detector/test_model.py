@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from farm.config import DetectorConfig
-from farm.detector.model import DEFECT_PRIOR, anomaly_maps, build_detector, image_scores
+from farm.detector.layers import DEFECT_PRIOR
+from farm.detector.model import build_detector
+from farm.detector.outputs import Outputs, anomaly_maps, image_scores, read_outputs
 from farm.detector.predict import Detector
 from farm.metrics import image_score
 
-KINDS = ("efficientnet_unet", "unet")
+KINDS = ("efficientnet_unet", "unet", "draem")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -17,7 +19,9 @@ KINDS = ("efficientnet_unet", "unet")
 def test_logits_have_the_size_of_the_image(kind: str, size: tuple[int, int]) -> None:
     model = build_detector(DetectorConfig(kind=kind, width=4)).eval()
     with torch.inference_mode():
-        assert model(torch.rand(2, 3, *size) * 255).shape == (2, 2, *size)
+        found = model(torch.rand(2, 3, *size) * 255)
+    assert found.pixel_logits.shape == (2, 2, *size)
+    assert (found.reconstruction is not None) == DetectorConfig(kind=kind).reconstructs
 
 
 def test_new_layers_come_from_the_seed_alone() -> None:
@@ -41,7 +45,7 @@ def test_the_encoder_keeps_its_statistics_while_it_learns() -> None:
 def test_an_untrained_head_expects_few_defects() -> None:
     model = build_detector(DetectorConfig(width=8)).eval()
     with torch.inference_mode():
-        maps = anomaly_maps(model(torch.rand(2, 3, 64, 64) * 255))
+        maps = anomaly_maps(model(torch.rand(2, 3, 64, 64) * 255).pixel_logits)
     assert maps.median().item() < 5 * DEFECT_PRIOR
 
 
@@ -66,3 +70,21 @@ def test_a_row_is_the_same_in_any_batch(kind: str) -> None:
         alone, score = detector(images[row : row + 1])
         assert np.array_equal(alone[0], maps[row])
         assert score[0] == scores[row]
+
+
+def test_an_image_head_and_the_map_have_equal_say_in_the_score() -> None:
+    logits = torch.zeros(2, 2, 40, 40)
+    image_logit = torch.tensor([0.0, 20.0])
+    alone = read_outputs(Outputs(logits))[1]
+    assert alone.tolist() == pytest.approx([0.5, 0.5])
+    assert read_outputs(Outputs(logits, image_logit))[1].tolist() == pytest.approx([0.5, 0.75])
+
+
+def test_draem_has_the_published_channels_and_its_second_loss_reaches_the_first_network() -> None:
+    model = build_detector(DetectorConfig(kind="draem", width=4))
+    assert model.reconstruct.down[0][0].out_channels == 8
+    assert model.reconstruct.down[4][0].out_channels == 64
+    assert model.discriminate.down[0][0].in_channels == 6
+    found = model(torch.rand(2, 3, 64, 64) * 255)
+    found.pixel_logits.sum().backward()
+    assert model.reconstruct.down[0][0].weight.grad.abs().sum() > 0
