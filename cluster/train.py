@@ -26,6 +26,8 @@ from cluster.feed import Stream, load_materials
 from cluster.train_runs import interrupt_handler_restored, run_config, scaling_config, steps_done, torch_config
 from cluster.train_worker import BATCHES, train_worker, untrained_weights
 from farm.config import Run
+from farm.config.base import Frozen
+from farm.detector.encoder_file import encoder_digest
 from farm.detector.feed import rules_config
 from farm.detector.two_stage import Stage, rank_slots, stage_config
 from farm.errors import RunError
@@ -34,6 +36,7 @@ from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
 VERSION = 1  # raised when the meaning of a training changes, so that old and new detectors never mix
+LATER = ("encoder", "encoder_weights")  # settings that came later: as they are by default, nothing changes
 WEIGHTS, CARD, COSTS = "model.safetensors", "card.json", "costs.json"
 
 Trained = tuple[bytes, dict[str, Any], dict[str, float]]  # weights, {"step", "losses"}, seconds
@@ -150,18 +153,26 @@ def _fingerprint(run: Run, folder: RunFolder, stage: Stage) -> str:
         "version": VERSION,
         "stage": stage,
         "seed": train.seed,
-        "detector": train.detector.model_dump(mode="json"),
-        "config": stage_config(train, stage).model_dump(mode="json", exclude={"checkpoint_every"}),
+        "detector": _told(train.detector),
+        "config": _told(stage_config(train, stage)),
         "rules": rules_config(run).model_dump(mode="json", exclude={"name", "share", "sources"}),
         "size_px": run.size_px,
         "compute": [run.compute.device, run.compute.threads],
         "photos": read_index(folder).fingerprint,
     }
+    if train.detector.encoder_weights is not None:
+        parts["encoder"] = encoder_digest(train.detector.encoder_weights)
     if stage == "stage2":
         parts["shares"] = [train.normal_share, train.replay]
         parts["kept"] = digest(_kept_ids(folder)).hex()
         parts["stage1"] = _stage1_weights(folder)
     return fingerprint(parts)
+
+
+def _told(settings: Frozen) -> dict[str, Any]:
+    """What decides weights; a setting of ``LATER`` is told where it has not its default, so old trainings stay."""
+    told, fields = settings.model_dump(mode="json", exclude={"checkpoint_every"}), type(settings).model_fields
+    return {name: value for name, value in told.items() if name not in LATER or value != fields[name].default}
 
 
 def _stage1_weights(folder: RunFolder) -> str:

@@ -79,7 +79,7 @@ def _start(run: Run, stage: Stage, url: str) -> Any:
     from farm.detector.checkpoint import WEIGHTS, from_bytes
     from farm.detector.model import build_detector
 
-    model = build_detector(run.train.detector, run.train.seed)
+    model = build_detector(run.train.detector, run.train.seed, pretrained=stage == "stage1")
     if stage == "stage2":
         store, name = RunFolder(url).store, f"detectors/stage1/{WEIGHTS}"
         from_bytes(model, store.read(name), store.url(name))

@@ -9,6 +9,8 @@ from farm.config.data import DataConfig, Prompts
 from farm.config.embed import EmbedConfig
 from farm.config.methods import DualConfig, MethodConfig
 
+PACKAGED_ENCODER = "efficientnet_lite0"
+
 
 class ModelConfig(Frozen):
     """The diffusion model: ``embedded``, a local diffusers folder or a hub id (safetensors only)."""
@@ -50,10 +52,22 @@ class FilterConfig(Frozen):
 
 
 class DetectorConfig(Frozen):
-    """The detector: EfficientNet-Lite0 encoder with a small U-Net decoder, or the plain U-Net or DRAEM of card 000."""
+    """The detector: a pretrained encoder with a U-Net or feature-pyramid decoder, or U-Net or DRAEM of card 000."""
 
-    kind: Literal["efficientnet_unet", "unet", "draem"] = "efficientnet_unet"
+    kind: Literal["efficientnet_unet", "fpn", "unet", "draem"] = "efficientnet_unet"
     width: Positive = 32
+    encoder: Text = PACKAGED_ENCODER  # of fpn: this, or a model id of timm, e.g. vit_small_patch14_dinov2.lvd142m
+    encoder_weights: Text | None = (
+        None  # of fpn: its safetensors, a file or a folder; None = the package's or the hub's
+    )
+
+    @model_validator(mode="after")
+    def _encoder_is_read(self) -> "DetectorConfig":
+        if self.kind != "fpn" and self.encoder != PACKAGED_ENCODER:
+            raise ValueError(f"encoder is for kind fpn; found encoder '{self.encoder}' with kind '{self.kind}'")
+        if self.encoder_weights is not None and self.encoder == PACKAGED_ENCODER:
+            raise ValueError(f"encoder_weights needs an encoder of timm; {PACKAGED_ENCODER} has packaged weights")
+        return self
 
     @property
     def reconstructs(self) -> bool:

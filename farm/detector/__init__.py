@@ -1,6 +1,7 @@
 """The inspector: a segmentation network that learns from synthetic defects in two stages (card 000, section 4).
 
-model              networks: pixels → outputs; efficientnet_unet, unet, draem, of layers
+model              networks: pixels → outputs; efficientnet_unet, fpn, unet, draem, of layers
+encoder            pretrained encoders of fpn; encoder_file says which file its weights are
 outputs            what a network gives, and the maps and scores that are read from it
 loss               what is minimised
 two_stage          which images a training step sees, as a pure function of the step; needs no torch

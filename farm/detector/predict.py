@@ -35,7 +35,7 @@ class Detector:
         """The detector in ``folder`` (path or URL with model.safetensors and card.json)."""
         store = Store(folder)
         card: dict[str, Any] = json.loads(store.read(CARD))
-        model = build_detector(DetectorConfig.model_validate(card["detector"]))
+        model = build_detector(DetectorConfig.model_validate(card["detector"]), pretrained=False)
         from_bytes(model, store.read(WEIGHTS), store.url(WEIGHTS))
         return cls(model, batch_size, device)
 

@@ -11,7 +11,7 @@ from farm.detector.outputs import Outputs, anomaly_maps, image_scores, read_outp
 from farm.detector.predict import Detector
 from farm.metrics import image_score
 
-KINDS = ("efficientnet_unet", "unet", "draem")
+KINDS = ("efficientnet_unet", "fpn", "unet", "draem")
 
 
 @pytest.mark.parametrize("kind", KINDS)
