@@ -36,7 +36,11 @@ from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
 VERSION = 1  # raised when the meaning of a training changes, so that old and new detectors never mix
-LATER = ("encoder", "encoder_weights")  # settings that came later: as they are by default, nothing changes
+LATER = (
+    "encoder",
+    "encoder_weights",
+    "accumulate",
+)  # settings that came later: as they are by default, nothing changes
 WEIGHTS, CARD, COSTS = "model.safetensors", "card.json", "costs.json"
 
 Trained = tuple[bytes, dict[str, Any], dict[str, float]]  # weights, {"step", "losses"}, seconds
@@ -88,7 +92,7 @@ def _train(run: Run, folder: RunFolder, stage: Stage, mark: str, generated: int)
     if not config.steps:
         (weights,) = _task(untrained_weights, 1, run.cluster.train.cpus, run.model_dump_json())
         return _get(weights), {"step": 0, "losses": []}, {}
-    rank_slots(config.batch_size, 0, run.cluster.train.actors)
+    rank_slots(config.batch_size, 0, run.cluster.train.actors, config.accumulate)
     return _fit(run, folder, stage, f"{stage}-{mark}")
 
 
@@ -160,6 +164,10 @@ def _fingerprint(run: Run, folder: RunFolder, stage: Stage) -> str:
         "compute": [run.compute.device, run.compute.threads],
         "photos": read_index(folder).fingerprint,
     }
+    if run.compute.dtype == "bfloat16":  # float16 learns as float32 does
+        parts["dtype"] = run.compute.dtype
+    if train.compile:
+        parts["compile"] = True
     if train.detector.encoder_weights is not None:
         parts["encoder"] = encoder_digest(train.detector.encoder_weights)
     if stage == "stage2":

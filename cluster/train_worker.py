@@ -47,12 +47,12 @@ def _learn(run: Run, stage: Stage, url: str, last: Path | None, begun: float) ->
         torch.set_num_threads(run.compute.threads)
         config = stage_config(run.train, stage)
         model = _start(run, stage, url).to(ray.train.torch.get_device())
-        loop = Loop(model, config)
+        shared = run.train.detector.mixes_rows  # its BatchNorm has statistics to share; those of others are frozen
+        wrapped = ray.train.torch.prepare_model(model, parallel_strategy_kwargs={"broadcast_buffers": shared})
+        loop = Loop(model, config, wrapped, run.compute.dtype, run.train.compile)
         if last:
             read_checkpoint(last, model, loop.optimiser)
         loop.step, losses = progress["step"], progress["losses"]
-        shared = run.train.detector.mixes_rows  # its BatchNorm has statistics to share; those of others are frozen
-        loop.forward = ray.train.torch.prepare_model(model, parallel_strategy_kwargs={"broadcast_buffers": shared})
         batches = chain([first.result()], batches)
 
     clock = _Clock(begun)

@@ -85,6 +85,7 @@ class StageConfig(Frozen):
 
     steps: Annotated[int, Field(ge=0)]
     batch_size: Positive = 16
+    accumulate: Positive = 1  # equal parts in which a worker takes its share of a batch, for want of memory
     lr: Annotated[float, Field(gt=0)] = 3e-4
     checkpoint_every: Positive = 50
 
@@ -96,6 +97,7 @@ class TrainConfig(Frozen):
     detector: DetectorConfig = DetectorConfig()
     stage1: StageConfig = StageConfig(steps=300)
     stage2: StageConfig = StageConfig(steps=60, lr=3e-5)
+    compile: bool = False  # torch.compile: minutes at the start, faster steps after
     normal_share: Share = 0.5
     replay: Share = 0.15  # share of rule-based images in a stage-2 batch
 

@@ -47,12 +47,18 @@ def stage_batch(train: TrainConfig, stage: Stage, step: int, slots: Sequence[int
     return Draws(kinds, np.array(seeds, dtype=np.int64))
 
 
-def rank_slots(batch_size: int, rank: int, world: int) -> range:
-    """The slots of rank ``rank`` of ``world``; ``ConfigError`` where the batch cannot be shared equally."""
-    if batch_size % world:
+def rank_slots(batch_size: int, rank: int, world: int, parts: int = 1) -> range:
+    """The slots of rank ``rank`` of ``world``.
+
+    Raises ``ConfigError`` where the batch cannot be shared equally, or a share not cut into ``parts`` equal parts.
+    """
+    if batch_size % (world * parts):
+        takers = f"{world} workers (cluster.train.actors)" + (
+            f" in {parts} parts each (accumulate)" if parts > 1 else ""
+        )
         raise ConfigError(
-            f"train: batch_size {batch_size} cannot be shared equally by {world} workers (cluster.train.actors); "
-            f"use a multiple of {world}, e.g. {-(-batch_size // world) * world}"
+            f"train: batch_size {batch_size} cannot be shared equally by {takers}; "
+            f"use a multiple of {world * parts}, e.g. {-(-batch_size // (world * parts)) * world * parts}"
         )
     share = batch_size // world
     return range(rank * share, (rank + 1) * share)

@@ -1,6 +1,8 @@
 """One step, its schedule, and a checkpoint after which learning goes on as if nothing had happened."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,65 @@ def test_draem_learns_to_paint_the_squares_away() -> None:
         source = np.where(label[..., None], np.uint8(128), image)
         losses.append(float(loop.learn(image, label, source)))
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+
+
+@pytest.mark.parametrize("kind", ["efficientnet_unet", "fpn"])
+def test_a_batch_in_parts_is_the_batch_up_to_rounding(kind: str) -> None:
+    detector = DetectorConfig(kind=kind, width=4)
+    whole, parts = (
+        Loop(build_detector(detector), StageConfig(steps=3, batch_size=4, accumulate=count, lr=1e-3))
+        for count in (1, 4)
+    )
+    assert whole.run(batch(step, 4) for step in range(3)) == pytest.approx(
+        parts.run(batch(step, 4) for step in range(3)), rel=1e-4
+    )
+    for (name, one), other in zip(whole.model.named_parameters(), parts.model.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-5, rtol=1e-2), name
+
+
+def test_gradients_are_sent_once_a_step() -> None:
+    model, held = build_detector(TINY), []
+
+    class Parallel:
+        """Stands for DistributedDataParallel: counts the parts whose gradients it holds back."""
+
+        def __call__(self, pixels: torch.Tensor) -> object:
+            return model(pixels)
+
+        @contextmanager
+        def no_sync(self) -> Iterator[None]:
+            held.append(1)
+            yield
+
+    Loop(model, StageConfig(steps=1, batch_size=4, accumulate=4), Parallel()).learn(*batch(0, 4))
+    assert len(held) == 3
+
+
+def test_a_batch_that_has_no_equal_parts_is_refused() -> None:
+    loop = Loop(build_detector(TINY), StageConfig(steps=1, accumulate=3))
+    with pytest.raises(ValueError, match="a batch of 4 rows cannot be learned in 3 equal parts"):
+        loop.learn(*batch(0, 4))
+
+
+def test_bfloat16_learns_nearly_the_same_and_keeps_float32_weights() -> None:
+    exact, half = (Loop(build_detector(TINY), StageConfig(steps=4), dtype=dtype) for dtype in ("float32", "bfloat16"))
+    found, wanted = (loop.run(batch(step) for step in range(4)) for loop in (half, exact))
+    assert found == pytest.approx(wanted, rel=0.05)
+    assert found != wanted
+    assert {weight.dtype for weight in half.model.parameters()} == {torch.float32}
+    assert {weight.grad.dtype for weight in half.model.parameters()} == {torch.float32}
+
+
+def test_a_compiled_forward_pass_is_what_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+
+    def compiled(forward: torch.nn.Module) -> object:
+        return lambda pixels: (passes.append(len(pixels)), forward(pixels))[1]
+
+    monkeypatch.setattr(torch, "compile", compiled)  # the real one needs minutes
+    loop = Loop(build_detector(TINY), StageConfig(steps=2), compiled=True)
+    assert loop.run([batch(0), batch(1)]) == Loop(build_detector(TINY), StageConfig(steps=2)).run([batch(0), batch(1)])
+    assert passes == [2, 2]
 
 
 def test_the_rate_falls_to_a_fifth_at_80_and_90_percent() -> None:

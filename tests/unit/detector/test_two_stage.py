@@ -64,3 +64,5 @@ def test_another_train_seed_stage_or_step_gives_other_draws() -> None:
 def test_a_batch_that_workers_cannot_share_is_refused_with_the_next_size() -> None:
     with pytest.raises(ConfigError, match=r"batch_size 16 cannot be shared equally by 3 workers .*e\.g\. 18"):
         rank_slots(16, 0, 3)
+    with pytest.raises(ConfigError, match=r"16 .* by 2 workers \(.*\) in 3 parts each \(accumulate\); .* 6, e\.g\. 18"):
+        rank_slots(16, 0, 2, parts=3)
