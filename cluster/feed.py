@@ -17,10 +17,9 @@ import pyarrow as pa
 
 from farm.config import Run
 from farm.detector.feed import Examples, Feed
-from farm.detector.materials import Materials, read_kept, read_kept_normals, read_materials
+from farm.detector.materials import Materials, stage_materials
 from farm.detector.two_stage import Stage, rank_slots, stage_batch, stage_config
 from farm.run_folder import RunFolder
-from farm.source_index import read_index
 
 BLOCK_BYTES = 4 * 2**20  # a block is about this large, so that the first step does not wait for many others
 BLOCK_STEPS = 16
@@ -113,11 +112,7 @@ def chunks(run: Run, stage: Stage, first: int) -> Iterator[Chunk]:
 
 def load_materials(run: str, url: str, stage: Stage) -> tuple[Materials, int]:
     """What the makers need of the run in ``url``, and how many normals there are. A Ray task."""
-    folder = RunFolder(url)
-    settings = Run.model_validate_json(run)
-    kept = read_kept(folder, settings.train.detector.reconstructs) if stage == "stage2" else None
-    generated = read_kept_normals(folder) if stage == "stage2" else []
-    materials = read_materials(settings, read_index(folder), kept, generated)
+    materials = stage_materials(Run.model_validate_json(run), RunFolder(url), stage)
     return materials, len(materials.normals)
 
 

@@ -36,14 +36,10 @@ from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
 VERSION = 1  # raised when the meaning of a training changes, so that old and new detectors never mix
-LATER = (
-    "encoder",
-    "encoder_weights",
-    "accumulate",
-)  # settings that came later: as they are by default, nothing changes
+LATER = ("encoder", "encoder_weights", "accumulate")  # came later: by default nothing changes
 WEIGHTS, CARD, COSTS = "model.safetensors", "card.json", "costs.json"
 
-Trained = tuple[bytes, dict[str, Any], dict[str, float]]  # weights, {"step", "losses"}, seconds
+Trained = tuple[bytes, dict[str, Any], dict[str, float]]  # weights, the last checkpoint's card, seconds
 
 
 def is_trained(run: Run, folder: RunFolder, stage: Stage) -> bool:
@@ -74,6 +70,8 @@ def train_stage(run: Run, folder: RunFolder, stage: Stage) -> dict[str, Any]:
         "settings": run.train.model_dump(mode="json", exclude={"detector"}),
         "size_px": run.size_px,
         "generated": generated,
+        "threshold": progress.get("threshold"),
+        "validation": progress.get("validation", []),
         "steps": progress["step"],
         "losses": progress["losses"],
         "sha256": hashlib.sha256(weights).hexdigest(),
@@ -88,7 +86,8 @@ def train_stage(run: Run, folder: RunFolder, stage: Stage) -> dict[str, Any]:
 def _train(run: Run, folder: RunFolder, stage: Stage, mark: str, generated: int) -> Trained:
     config = stage_config(run.train, stage)
     if stage == "stage2" and not (generated and config.steps):
-        return folder.store.read(_name("stage1", WEIGHTS)), {"step": 0, "losses": []}, {}
+        threshold = folder.read_json(_name("stage1", CARD)).get("threshold")
+        return folder.store.read(_name("stage1", WEIGHTS)), {"step": 0, "losses": [], "threshold": threshold}, {}
     if not config.steps:
         (weights,) = _task(untrained_weights, 1, run.cluster.train.cpus, run.model_dump_json())
         return _get(weights), {"step": 0, "losses": []}, {}
@@ -111,7 +110,7 @@ def _fit(run: Run, folder: RunFolder, stage: Stage, name: str) -> Trained:
             costs = trainer.fit().return_value or {}
     with Result.from_path(where).checkpoint.as_directory() as local:
         progress = json.loads((Path(local) / CARD).read_text())
-        return (Path(local) / WEIGHTS).read_bytes(), progress, costs
+        return (Path(local) / progress.get("weights", WEIGHTS)).read_bytes(), progress, costs
 
 
 def _trainer(run: Run, folder: RunFolder, stage: Stage, name: str, stream: Stream) -> Any:
@@ -166,6 +165,8 @@ def _fingerprint(run: Run, folder: RunFolder, stage: Stage) -> str:
     }
     if run.compute.dtype == "bfloat16":  # float16 learns as float32 does
         parts["dtype"] = run.compute.dtype
+    if train.validation_share:
+        parts["validation"] = train.validation_share
     if train.compile:
         parts["compile"] = True
     if train.detector.encoder_weights is not None:

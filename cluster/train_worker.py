@@ -53,6 +53,7 @@ def _learn(run: Run, stage: Stage, url: str, last: Path | None, begun: float) ->
         if last:
             read_checkpoint(last, model, loop.optimiser)
         loop.step, losses = progress["step"], progress["losses"]
+        selection = _selection(run, stage, url, last, progress) if rank == 0 and run.train.validation_share else None
         batches = chain([first.result()], batches)
 
     clock = _Clock(begun)
@@ -62,7 +63,7 @@ def _learn(run: Run, stage: Stage, url: str, last: Path | None, begun: float) ->
         if loop.step % config.checkpoint_every == 0 or loop.step == config.steps:
             losses = losses + _mean_losses(recent, world)
             recent = []
-            _report(loop, losses, rank)
+            _report(loop, losses, rank, selection)
     return clock.seconds()
 
 
@@ -86,6 +87,17 @@ def _start(run: Run, stage: Stage, url: str) -> Any:
     return model
 
 
+def _selection(run: Run, stage: Stage, url: str, last: Path | None, progress: dict[str, Any]) -> Any:
+    """What chooses the best checkpoint, as it was when ``last`` was written."""
+    from farm.detector.materials import stage_materials
+    from farm.detector.validation import Selection, Validation
+
+    selection = Selection(Validation(run, stage, stage_materials(run, RunFolder(url), stage, "validation")))
+    if last:
+        selection.resume(last, progress)
+    return selection
+
+
 def _mean_losses(recent: list[Any], world: int) -> list[float]:
     """The losses of the last steps, each the mean over all ranks."""
     import torch
@@ -96,8 +108,8 @@ def _mean_losses(recent: list[Any], world: int) -> list[float]:
     return [round(value, 8) for value in (losses / world).tolist()]
 
 
-def _report(loop: Any, losses: list[float], rank: int) -> None:
-    """Hand a checkpoint to Ray Train; rank 0 writes it, all ranks wait for it."""
+def _report(loop: Any, losses: list[float], rank: int, selection: Any) -> None:
+    """Hand a checkpoint to Ray Train; rank 0 measures and writes it, all ranks wait for it."""
     import ray.train
 
     from farm.detector.checkpoint import write_checkpoint
@@ -107,7 +119,11 @@ def _report(loop: Any, losses: list[float], rank: int) -> None:
         ray.train.report(metrics, checkpoint_dir_name=name)
         return
     with tempfile.TemporaryDirectory() as folder:
-        write_checkpoint(Path(folder), loop.model, loop.optimiser, {"step": loop.step, "losses": losses})
+        card: dict[str, Any] = {"step": loop.step, "losses": losses}
+        if selection is not None:
+            selection.look(loop.step, loop.model)
+            card |= selection.write(Path(folder))
+        write_checkpoint(Path(folder), loop.model, loop.optimiser, card)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder), checkpoint_dir_name=name)
 
 

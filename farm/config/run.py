@@ -100,6 +100,7 @@ class TrainConfig(Frozen):
     compile: bool = False  # torch.compile: minutes at the start, faster steps after
     normal_share: Share = 0.5
     replay: Share = 0.15  # share of rule-based images in a stage-2 batch
+    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of normals and kept rows, held out; 0 = no validation
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "TrainConfig":

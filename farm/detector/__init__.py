@@ -8,5 +8,6 @@ two_stage          which images a training step sees, as a pure function of the 
 materials, feed    what those images are made of, and how; need no torch
 loop               the optimiser and one step
 checkpoint         weights and optimiser state as safetensors, progress as JSON
+validation         synthetic images that training never saw: the best checkpoint, and the score that tells good from bad
 predict            a finished detector: images → maps and scores
 """

@@ -1,7 +1,8 @@
 """What training images are made of: normals, few-shot masks and the kept rows of a judged run. Needs no torch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,15 @@ import pyarrow.compute as pc
 from farm.config import Run
 from farm.datasets import read_mask, read_photo
 from farm.datasets.photo import PhotoSet
+from farm.detector.two_stage import Stage
 from farm.errors import DataError
+from farm.ids import digest
 from farm.images import decode_image
 from farm.methods.base import Pixels
 from farm.run_folder import RunFolder
+from farm.source_index import read_index
+
+Part = Literal["train", "validation"]
 
 KEPT_COLUMNS = ("kind", "method", "defect", "image_png", "label_png")
 SOURCE = "source_png"  # read only where a detector learns from sources
@@ -45,6 +51,44 @@ class Materials:
     kept: Kept | None
 
 
+def stage_materials(run: Run, folder: RunFolder, stage: Stage, part: Part = "train") -> Materials:
+    """What ``stage`` learns from, or what is held out of it for validation (``train.validation_share``)."""
+    photos, share = read_index(folder), run.train.validation_share
+    held = held_out([photo.photo_id for photo in photos.train], share)
+    mine = tuple(photo for photo in photos.train if (photo.photo_id in held) == (part == "validation"))
+    if part == "validation" and not mine:
+        raise DataError(
+            f"{run.data.category}: nothing can be held out of {len(photos.train)} normal photograph(s); "
+            "give two or more, or set train.validation_share to 0"
+        )
+    photos = replace(photos, train=mine)
+    if stage == "stage1":
+        return read_materials(run, photos)
+    ids = _row_ids(folder, share, held, part) if share else None
+    kept = read_kept(folder, run.train.detector.reconstructs, ids)
+    return read_materials(run, photos, kept, read_kept_normals(folder, ids))
+
+
+def held_out(ids: Sequence[str], share: float) -> frozenset[str]:
+    """Those of ``ids`` that are for validation: about ``share`` of them, by a hash of each.
+
+    Where ``share`` is not 0 and there are two or more, at least one is held out and at least one is not.
+    """
+    if not share or len(ids) < 2:
+        return frozenset()
+    places = {name: int.from_bytes(digest("held out", name)[:8], "little") / 2**64 for name in ids}
+    wanted = sum(place < share for place in places.values())
+    return frozenset(sorted(places, key=lambda name: places[name])[: min(max(wanted, 1), len(places) - 1)])
+
+
+def _row_ids(folder: RunFolder, share: float, held: Collection[str], part: Part) -> frozenset[str]:
+    """The kept rows of ``part``; one that was made of a held-out photograph is held out with it."""
+    tables = list(folder.kept(["sample_id", "source_id"]))
+    sources = {row["sample_id"]: row["source_id"] for table in tables for row in table.to_pylist()}
+    rows = held_out(list(sources), share) | {name for name, source in sources.items() if source in held}
+    return rows if part == "validation" else frozenset(sources) - rows
+
+
 def read_materials(run: Run, photos: PhotoSet, kept: Kept | None = None, generated: Sequence[Pixels] = ()) -> Materials:
     """Read the normals and the few-shot masks of ``photos``; test photographs cannot get in by their type.
 
@@ -57,21 +101,33 @@ def read_materials(run: Run, photos: PhotoSet, kept: Kept | None = None, generat
     return Materials(np.stack([*normals, *generated]), tuple(mask for mask in masks if mask.any()), kept)
 
 
-def read_kept(folder: RunFolder, sources: bool = False) -> Kept:
-    """The kept defects of a judged run, in row order; with their sources where a detector learns from these."""
+def read_kept(folder: RunFolder, sources: bool = False, ids: Collection[str] | None = None) -> Kept:
+    """The kept defects of a judged run, in row order; with their sources where a detector learns from these.
+
+    ``ids`` are the rows to read, None = all.
+    """
     columns = (*KEPT_COLUMNS, SOURCE) if sources else KEPT_COLUMNS
-    tables = [table.filter(pc.equal(table["kind"], "defect")) for table in folder.kept(columns)]
+    tables = _kept_rows(folder, "defect", columns, ids)
     if not tables:
         empty = pa.chunked_array([], type=pa.binary())
         return Kept(empty, empty, (), empty if sources else None)
     return kept_defects(pa.concat_tables(tables))
 
 
-def read_kept_normals(folder: RunFolder) -> list[Pixels]:
-    """The kept generated normals (S, S, 3) of a judged run, in row order."""
-    tables = [table.filter(pc.equal(table["kind"], "normal")) for table in folder.kept(["kind", "image_png"])]
+def read_kept_normals(folder: RunFolder, ids: Collection[str] | None = None) -> list[Pixels]:
+    """The kept generated normals (S, S, 3) of a judged run, in row order; ``ids`` as in ``read_kept``."""
+    tables = _kept_rows(folder, "normal", ["kind", "image_png"], ids)
     images = [png for table in tables for png in table["image_png"].to_pylist()]
     return [decode_image(png, f"kept normal {place}") for place, png in enumerate(images)]
+
+
+def _kept_rows(folder: RunFolder, kind: str, columns: Sequence[str], ids: Collection[str] | None) -> list[pa.Table]:
+    """The kept rows of ``kind`` of each shard, with ``columns``."""
+    if ids is None:
+        return [table.filter(pc.equal(table["kind"], kind)) for table in folder.kept(columns)]
+    wanted = pa.array(sorted(ids), type=pa.string())
+    tables = (table.filter(pc.equal(table["kind"], kind)) for table in folder.kept([*columns, "sample_id"]))
+    return [table.filter(pc.is_in(table["sample_id"], value_set=wanted)).select(list(columns)) for table in tables]
 
 
 def kept_defects(table: pa.Table) -> Kept:
