@@ -19,6 +19,8 @@ JOBS: dict[str, str] = {
     "judge": "Judge a finished run again with other thresholds, from its stored vectors; no GPU, no cluster.",
     "train": "Train both stages of the detector of a config whose images are there.",
     "evaluate": "Score the test photographs with the trained detectors of a config.",
+    "export-detector": "Write a trained detector as ONNX or TorchScript, with a card that says how to use it.",
+    "predict": "Score photographs with a detector: scores.csv, verdicts and heat maps; no cluster.",
     "report": "Write the ledger and the page of a run folder.",
     "status": "Say how far a run is, how fast, and what failed; from any machine, while it runs.",
     "verify": "Recount a run folder: every planned row once, checksums, pictures, untouched backgrounds.",

@@ -10,4 +10,6 @@ loop               the optimiser and one step
 checkpoint         weights and optimiser state as safetensors, progress as JSON
 validation         synthetic images that training never saw: the best checkpoint, and the score that tells good from bad
 predict            a finished detector: images → maps and scores
+export, opened     the same as ONNX or TorchScript; a detector by its place, exported or not
+inspection         photographs of any size → scores.csv and heat maps
 """

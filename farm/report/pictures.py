@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from farm.heat import heat_colours
+
 WIDTH_PX = 128
 _HEIGHT_PX = 256
 _QUALITIES = (85, 70, 50, 30)
@@ -123,12 +125,7 @@ def _outlined(area: npt.NDArray[np.bool_], colour: tuple[int, int, int], tint: i
 
 @cache
 def _heat_palette() -> list[int]:
-    from matplotlib import colormaps
-
-    share = np.linspace(0, 1, _HEAT_LEVELS)
-    colours = colormaps["inferno"](0.15 + 0.85 * share)
-    colours[:, 3] = 0.85 * share**1.5
-    return [int(value) for value in np.round(colours * 255).ravel()]
+    return [int(value) for value in np.round(heat_colours(np.linspace(0, 1, _HEAT_LEVELS)) * 255).ravel()]
 
 
 def _overlay(indices: Pixels, palette: list[int], size: tuple[int, int]) -> Picture:
