@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from farm.datasets.gather import read_bytes
+from farm.datasets.files import read_bytes
 from farm.datasets.tree import CLUTTER, is_inside, natural, shown
 from farm.errors import DataError, StoreError
 from farm.heat import heat_colours
