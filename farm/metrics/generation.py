@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farm.ids import generator
-from farm.metrics.ranking import Floats, Numbers
+from farm.metrics.curves import Floats, Numbers
 
 Indices = npt.NDArray[np.int64]
 Distance = Callable[[Indices, Indices], Numbers]  # (P,) and (P,) rows -> (P,) distances

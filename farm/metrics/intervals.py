@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farm.ids import generator
-from farm.metrics.ranking import Numbers
+from farm.metrics.curves import Numbers
 
 Metric = Callable[[Numbers, Numbers], float]
 

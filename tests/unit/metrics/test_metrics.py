@@ -149,6 +149,8 @@ def test_rankings_equal_scikit_learn(seed):
         "image_auroc": metrics.auroc(scores, labels),
         "image_ap": metrics.average_precision(scores, labels),
         "image_f1": metrics.f1_max(scores, labels),
+        "image_far_at_full_recall": metrics.far_at_full_recall(scores, labels),
+        "image_recall_at_far_1pct": metrics.recall_at_far(scores, labels, 0.01),
     }
 
 
@@ -164,8 +166,7 @@ def test_curves_integrate_to_the_metrics():
 @pytest.mark.parametrize("labels", [np.zeros(5), np.ones(5), np.zeros(0)])
 def test_one_class_or_nothing_is_nan(labels):
     scores = np.arange(labels.size) / 10
-    for metric in (metrics.auroc, metrics.average_precision, metrics.f1_max):
-        assert math.isnan(metric(scores, labels))
+    assert all(math.isnan(value) for value in metrics.image_metrics(scores, labels).values())
     assert metrics.roc_curve(scores, labels)[0].size == metrics.precision_recall_curve(scores, labels)[0].size == 0
 
 
