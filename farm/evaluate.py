@@ -26,7 +26,7 @@ from farm.report.choice import choose_photos
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
-VERSION = 1  # raised when the meaning of an evaluation changes
+VERSION = 2  # raised when the meaning of an evaluation changes
 SHOWN_MAPS = 60
 WORST_MAPS = 36  # of them for the worst misses, which the report shows first
 

@@ -75,7 +75,8 @@ def test_numbers_are_those_of_the_metrics(run: Run) -> None:
         [decode_mask(Path(p.mask_path).read_bytes(), "") if p.mask_path else np.zeros((64, 64)) for p in photos]
     )
     assert {name: found[name] for name in pixel_metrics(result.maps, masks)} == pixel_metrics(result.maps, masks)
-    assert found["image_auroc"] == 1.0
+    assert found["image_auroc"] == found["image_recall_at_far_1pct"] == 1.0
+    assert found["image_far_at_full_recall"] == 0.0
     assert found["by_defect"] == {"disc": {key: value for key, value in found.items() if key != "by_defect"}}
 
 
