@@ -6,6 +6,7 @@
     regions.py    what each defect pixel adds to PRO or sPRO
     pixels.py     maps one at a time: pixel AUROC, AP, F1-max, AUPRO, AUsPRO, IAP, IAP90, exact and in bounded memory
     intervals.py  how far a metric, or a gain between two detectors, could move with other photographs
+    group_counts.py  the same for pixel metrics
     generation.py how near generated pictures are to real ones (KID, FID), and how varied (card 005 section B)
 
 No files, no torch. All results are float64. A metric that the data does not define (one class only, no scores at all,
@@ -13,6 +14,7 @@ a NaN among the scores) is ``nan``; it is never an exception and never a made-up
 """
 
 from farm.metrics.generation import cluster_diversity, fid, inception_score_style, kid, kid_subsets
+from farm.metrics.group_counts import pixel_gain_intervals, pixel_intervals
 from farm.metrics.images import (
     auroc,
     average_precision,
@@ -25,7 +27,7 @@ from farm.metrics.images import (
     roc_curve,
     top_score,
 )
-from farm.metrics.intervals import gain_interval
+from farm.metrics.intervals import gain_interval, metric_interval
 from farm.metrics.pixels import SPRO_LIMITS, PixelCounts, PixelScores, aupro, auspro, iap, pixel_metrics
 from farm.metrics.ranking import Ranking, rank
 from farm.metrics.regions import saturation_px
@@ -50,6 +52,9 @@ __all__ = [
     "inception_score_style",
     "kid",
     "kid_subsets",
+    "metric_interval",
+    "pixel_gain_intervals",
+    "pixel_intervals",
     "pixel_metrics",
     "precision_recall_curve",
     "rank",

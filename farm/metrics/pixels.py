@@ -130,7 +130,7 @@ class PixelScores:
     def counts(self) -> PixelCounts:
         """The counts over all photographs so far; more may be added afterwards."""
         photos = [] if self.broken else self.photos
-        kind = np.result_type(*(photo.good for photo in photos)) if photos else np.dtype(np.float32)
+        kind = np.result_type(*{photo.good.dtype for photo in photos}) if photos else np.dtype(np.float32)
         inside = _joined([photo.inside for photo in photos], kind)
         weights = _joined([photo.weights for photo in photos], np.dtype(np.float64))
         ranking = count(inside, _blocks([photo.good for photo in photos], kind))
@@ -197,11 +197,12 @@ def _joined(parts: Sequence[Numbers], kind: np.dtype) -> Numbers:
 
 def _blocks(parts: Sequence[Numbers], kind: np.dtype) -> Iterator[Numbers]:
     """Copies of the parts, joined into blocks of about ``BLOCK`` scores."""
-    held: list[Numbers] = []
+    held, size = list[Numbers](), 0
     for part in parts:
         held.append(part)
-        if sum(map(len, held)) >= BLOCK:
+        size += part.size
+        if size >= BLOCK:
             yield _joined(held, kind)
-            held = []
+            held, size = [], 0
     if held:
         yield _joined(held, kind)
