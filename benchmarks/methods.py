@@ -43,7 +43,7 @@ from farm.datasets import Photo, PhotoSet, read_mask, read_photo
 from farm.datasets.photo import defect_name
 from farm.detector.predict import Detector
 from farm.images import decode_image
-from farm.metrics import cluster_diversity, kid, kid_subsets
+from farm.metrics import alignment, cluster_diversity, kid, kid_subsets, mask_iou
 from farm.perceptual_features import Features, between
 from farm.plan import Plan, arm_sources
 from farm.run_folder import RunFolder
@@ -143,10 +143,16 @@ def measure(flows: Sequence[Flow]) -> dict[str, Any]:
 
 def seen(segmenter: Detector, shown: Pictures) -> dict[str, Any]:
     """IoU_seg: median with the worst and best tenth, and the share below a half (card 005 B)."""
-    ious = [iou(one, two) for one, two in zip(found_defects(segmenter, shown.images), shown.masks, strict=True)]
-    low, middle, high = np.quantile(ious, (0.1, 0.5, 0.9))
-    below = float(np.mean(np.asarray(ious) < 0.5))
-    return {"iou_seg": number(middle, "1", low, high), "iou_seg.below_half": number(below, "1")}
+    return agreement("iou_seg", found_defects(segmenter, shown.images), shown.masks)
+
+
+def agreement(name: str, one: np.ndarray, two: np.ndarray) -> dict[str, Any]:
+    """``name`` and ``name.below_half`` of the IoUs of masks (N, S, S)."""
+    found = alignment(mask_iou(one, two))
+    return {
+        name: number(found["median"], "1", found["p10"], found["p90"]),
+        f"{name}.below_half": number(found["below_half"], "1"),
+    }
 
 
 def named(place: str, figures: dict[str, Any]) -> dict[str, Any]:
@@ -225,17 +231,11 @@ def accounts(rows: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]], ali
     IoU of target mask and label of the kept ones."""
     figures = {"refused": number(1 - len(kept) / max(1, len(rows)), "1")}
     if kept and aligned:
-        ious = [iou(mask_of(row, "mask"), mask_of(row, "label")) for row in kept]
-        errors = [float(row["background_error"]) for row in kept]
-        for name, values in (("iou_diff", ious), ("background_error", errors)):
-            low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
-            figures[name] = number(middle, "1" if name == "iou_diff" else "of 255", low, high)
+        asked, made = (np.stack([mask_of(row, name) for row in kept]) for name in ("mask", "label"))
+        figures |= agreement("iou_diff", asked, made)
+        low, middle, high = np.quantile([float(row["background_error"]) for row in kept], (0.1, 0.5, 0.9))
+        figures["background_error"] = number(middle, "of 255", low, high)
     return figures
-
-
-def iou(one: np.ndarray, two: np.ndarray) -> float:
-    """Area in both over area in any; 0 where neither has any."""
-    return float((one & two).sum() / max(1, (one | two).sum()))
 
 
 def cost(folder: RunFolder, plan: Plan, rows: Sequence[dict[str, Any]], arm: str) -> dict[str, Any]:

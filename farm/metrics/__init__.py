@@ -1,18 +1,22 @@
 """Arrays → numbers: how well a detector's scores and maps agree with the truth (card 005 section A, definitions exact).
 
-    curves.py     the formulas over counts of hits and alarms, along the last axis
-    ranking.py    hits and alarms at every distinct score of a positive, by one sort
-    images.py     photographs by one score each: AUROC, AP, F1-max, what a line signs off on, ROC and PR curves
-    regions.py    what each defect pixel adds to PRO or sPRO
-    pixels.py     maps one at a time: pixel AUROC, AP, F1-max, AUPRO, AUsPRO, IAP, IAP90, exact and in bounded memory
-    intervals.py  how far a metric, or a gain between two detectors, could move with other photographs
+    curves.py        the formulas over counts of hits and alarms, along the last axis
+    ranking.py       hits and alarms at every distinct score of a positive, by one sort
+    images.py        photographs by one score each: AUROC, AP, F1-max, what a line signs off on, ROC and PR curves
+    regions.py       what each defect pixel adds to PRO or sPRO
+    pixels.py        maps one at a time: pixel AUROC, AP, F1-max, AUPRO, AUsPRO, IAP, IAP90, exact, in bounded memory
+    intervals.py     how far a metric, or a gain between two detectors, could move with other photographs
     group_counts.py  the same for pixel metrics
-    generation.py how near generated pictures are to real ones (KID, FID), and how varied (card 005 section B)
+    classes.py       defect types and argmax masks against the true ones
+    generation.py    how near generated pictures are to real ones (KID, FID), and how varied (card 005 section B)
+    alignment.py     how well a generated defect fills its mask
 
 No files, no torch. All results are float64. A metric that the data does not define (one class only, no scores at all,
 a NaN among the scores) is ``nan``; it is never an exception and never a made-up 0 or 1.
 """
 
+from farm.metrics.alignment import alignment, mask_iou
+from farm.metrics.classes import accuracy, macro_accuracy, segmentation_metrics
 from farm.metrics.generation import cluster_diversity, fid, inception_score_style, kid, kid_subsets
 from farm.metrics.group_counts import pixel_gain_intervals, pixel_intervals
 from farm.metrics.images import (
@@ -37,6 +41,8 @@ __all__ = [
     "PixelCounts",
     "PixelScores",
     "Ranking",
+    "accuracy",
+    "alignment",
     "aupro",
     "auroc",
     "auspro",
@@ -52,6 +58,8 @@ __all__ = [
     "inception_score_style",
     "kid",
     "kid_subsets",
+    "macro_accuracy",
+    "mask_iou",
     "metric_interval",
     "pixel_gain_intervals",
     "pixel_intervals",
@@ -61,5 +69,6 @@ __all__ = [
     "recall_at_far",
     "roc_curve",
     "saturation_px",
+    "segmentation_metrics",
     "top_score",
 ]

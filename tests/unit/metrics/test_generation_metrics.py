@@ -61,6 +61,15 @@ def test_subsets_of_all_rows_are_the_whole():
     assert deviation == pytest.approx(0, abs=1e-12)
 
 
+def test_ten_of_ten_is_several_times_as_noisy_as_a_hundred_of_a_hundred():
+    """Card 005 B: the published protocol under equality, against clean-fid's."""
+    pairs_ = [(features(150, 16, 2 * seed), features(150, 16, 2 * seed + 1)) for seed in range(25)]
+    tens = [metrics.kid_subsets(x, y, subsets=10, size=10, seed=seed)[0] for seed, (x, y) in enumerate(pairs_)]
+    hundreds = [metrics.kid_subsets(x, y, seed=seed)[0] for seed, (x, y) in enumerate(pairs_)]
+    assert np.std(tens) > 3 * np.std(hundreds)
+    assert abs(np.mean(tens)) < 4 * np.std(tens) / 5  # noisy, not biased
+
+
 def textbook_fid(x, y):
     s1, s2 = np.cov(x.T), np.cov(y.T)
     root = linalg.sqrtm(s1 @ s2).real
@@ -99,6 +108,7 @@ def test_diversity_is_that_within_clusters():
     points, references = np.array([0.0, 10.0, 1.0, 14.0, 3.0, 99.0]), np.array([1.0, 12.0, 100.0])
     to_references = np.abs(points[:, None] - references)
     assert metrics.cluster_diversity(to_references, pairs(points)) == pytest.approx(3)
+    assert metrics.cluster_diversity(to_references, pairs(points), lone_is_zero=True) == pytest.approx((2 + 4 + 0) / 3)
 
 
 def test_diversity_draws_at_most_so_many_members():
@@ -138,3 +148,26 @@ def test_inception_score_of_sure_and_of_unsure_classifiers():
     half = np.array([[0.9, 0.1], [0.1, 0.9]])
     wanted = math.exp(0.9 * math.log(1.8) + 0.1 * math.log(0.2))
     assert metrics.inception_score_style(half, splits=1)[0] == pytest.approx(wanted)
+
+
+def mask(*ones):
+    marked = np.zeros((4, 4), np.uint8)
+    for place in ones:
+        marked[place] = 1
+    return marked
+
+
+def test_mask_iou_by_hand():
+    two, three = mask((0, 0), (0, 1)), mask((0, 1), (1, 1), (2, 1))
+    assert metrics.mask_iou(two, three) == pytest.approx(1 / 4)
+    assert metrics.mask_iou(np.stack([two, two, mask()]), np.stack([255 * two, mask(), three])).tolist() == [1, 0, 0]
+    assert math.isnan(metrics.mask_iou(mask(), mask()))
+    with pytest.raises(ValueError, match=r"masks have shapes \(4, 4\) and \(2, 4, 4\)"):
+        metrics.mask_iou(two, np.stack([two, two]))
+
+
+def test_alignment_is_the_middle_the_ends_and_the_share_below_a_half():
+    ious = np.linspace(0, 1, 11)
+    assert metrics.alignment(ious) == pytest.approx({"median": 0.5, "p10": 0.1, "p90": 0.9, "below_half": 5 / 11})
+    for undefined in (np.zeros(0), np.array([0.5, np.nan])):
+        assert all(math.isnan(value) for value in metrics.alignment(undefined).values())
