@@ -1,8 +1,8 @@
 """What a budget that learns gains over an even one.   python benchmarks/budget.py --data FOLDER     (about ten minutes)
 
 FOLDER is bsdata_pitting/. Three arms of ``translate`` on the embedded model compete for one defect: ``inpaint`` (four
-evaluations an image, most are kept), ``strong`` (SDEdit at a strength that changes the whole photograph, in 19
-evaluations) and ``slow`` (``inpaint`` with five times the steps). The same rows, sources and quotas, uniform and
+evaluations an image, most are kept), ``strong`` (SDEdit at a strength that changes the whole photograph, taken
+over whole, in 19 evaluations) and ``slow`` (``inpaint`` with five times the steps). The same rows, sources and quotas, uniform and
 adaptive, three seeds; in one process and one thread, without Ray. A device second is one of generation, as the ledger
 counts it.
 
@@ -36,7 +36,15 @@ LEAST_GAIN = 1.5
 MASKS = {"kinds": ["real", "procedural"], "min_area": 0.002, "max_area": 0.05}
 ARMS = [
     {"kind": "translate", "name": "inpaint", "engine": "inpaint", "steps": 8, "strength": 0.5, "guidance": 4.0},
-    {"kind": "translate", "name": "strong", "engine": "sdedit", "steps": 20, "strength": 0.95, "guidance": 4.0},
+    {
+        "kind": "translate",
+        "name": "strong",
+        "engine": "sdedit",
+        "composite": False,
+        "steps": 20,
+        "strength": 0.95,
+        "guidance": 4.0,
+    },
     {"kind": "translate", "name": "slow", "engine": "inpaint", "steps": 40, "strength": 0.5, "guidance": 4.0},
 ]
 

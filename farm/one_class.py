@@ -10,10 +10,12 @@ their covariance shrunk as Ledoit and Wolf (2004) do.
 P = patches of an image, C = channels of a patch, D = channels of an averaged image.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -31,6 +33,7 @@ SIZE_PX = 224
 _STRIDES = (2, 3, 4)  # strides 8, 16 and 32 with 40, 112 and 320 channels
 _POOL = 16384  # patches among which a coreset is sought: an even draw where there are more
 LEAST_SHARE = 0.01  # of the identity in a covariance: two images alone would leave it without an inverse
+SMOOTH = 56  # the paper smooths maps of 224 pixels with a sigma of 4
 _PROJECTED = 64  # dimensions in which it is sought (Roth et al. section 3.2)
 
 
@@ -101,6 +104,15 @@ class PatchCore:
         """The same from what the network saw of them."""
         return np.array([_farthest(patches, self._bank) for patches in views.patches])
 
+    def maps(self, images: Pixels) -> tuple[Vectors, Vectors]:
+        """Distances of the patches, scaled up to (B, H, W) (bilinear, then a Gaussian of 1/56 of H as in section 4.1
+        of the paper), and the scores (B,), both float32.
+        """
+        views = self._see(images)
+        size = images.shape[1:3]
+        maps = [_scaled(_distances(patches, self._bank), size) for patches in views.patches]
+        return np.stack(maps), self.scores_of(views).astype(np.float32)
+
     def left_out(self, normals: Views) -> Scores:
         """(N,): each fitted image against the patches of the others. ``normals`` are those of ``fit_views``, N > 1.
 
@@ -134,10 +146,22 @@ def coreset(points: Vectors, size: int, seed: int) -> npt.NDArray[np.int64]:
 
 def _farthest(patches_PC: Vectors, bank: Tensor) -> float:
     """max over patches of the distance to the nearest of ``bank``."""
+    return float(_distances(patches_PC, bank).max())
+
+
+def _distances(patches_PC: Vectors, bank: Tensor) -> Tensor:
+    """(P,) distance of each patch to the nearest of ``bank``."""
     patches = torch.from_numpy(patches_PC)
     products = torch.addmm(bank.square().sum(1), patches, bank.T, alpha=-2)
     squares = products.amin(1) + patches.square().sum(1)
-    return float(squares.clamp(min=0).max().sqrt())
+    return squares.clamp(min=0).sqrt()
+
+
+def _scaled(distances_P: Tensor, size: tuple[int, ...]) -> Vectors:
+    side = math.isqrt(len(distances_P))
+    grid = distances_P.reshape(1, 1, side, side)
+    large = F.interpolate(grid, size, mode="bilinear", align_corners=False)[0, 0].numpy()
+    return np.asarray(cv2.GaussianBlur(large, (0, 0), size[0] / SMOOTH), np.float32)
 
 
 class Gaussian:

@@ -16,6 +16,7 @@ JOBS: dict[str, str] = {
     "fit": "Train the adapters of a config's methods on its few-shot photographs.",
     "fit-all": "Train the adapters of many configs as one job, as many at once as the cluster holds.",
     "generate": "Fit, invert, generate, embed, write and judge the missing shards of a config.",
+    "ablate": "Train detectors on different images of a judged run, equally long, and compare them.",
     "judge": "Judge a finished run again with other thresholds, from its stored vectors; no GPU, no cluster.",
     "train": "Train both stages of the detector of a config whose images are there.",
     "evaluate": "Score the test photographs with the trained detectors of a config.",

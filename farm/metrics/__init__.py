@@ -18,7 +18,7 @@ a NaN among the scores) is ``nan``; it is never an exception and never a made-up
 from farm.metrics.alignment import alignment, mask_iou
 from farm.metrics.classes import accuracy, macro_accuracy, segmentation_metrics
 from farm.metrics.generation import cluster_diversity, fid, inception_score_style, kid, kid_subsets
-from farm.metrics.group_counts import pixel_gain_intervals, pixel_intervals
+from farm.metrics.group_counts import pixel_draws, pixel_gain_intervals, pixel_intervals
 from farm.metrics.images import (
     auroc,
     average_precision,
@@ -31,7 +31,7 @@ from farm.metrics.images import (
     roc_curve,
     top_score,
 )
-from farm.metrics.intervals import gain_interval, metric_interval
+from farm.metrics.intervals import gain_interval, metric_draws, metric_interval, middle
 from farm.metrics.pixels import SPRO_LIMITS, PixelCounts, PixelScores, aupro, auspro, iap, pixel_metrics
 from farm.metrics.ranking import Ranking, rank
 from farm.metrics.regions import saturation_px
@@ -60,7 +60,10 @@ __all__ = [
     "kid_subsets",
     "macro_accuracy",
     "mask_iou",
+    "metric_draws",
     "metric_interval",
+    "middle",
+    "pixel_draws",
     "pixel_gain_intervals",
     "pixel_intervals",
     "pixel_metrics",

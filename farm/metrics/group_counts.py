@@ -26,8 +26,16 @@ AT_ONCE = 32  # test sets resampled together
 
 def pixel_intervals(scores: PixelScores, limit: float = 0.3, draws: int = 1000, seed: int = 0) -> dict[str, Interval]:
     """The middle 95 % of each of ``PixelCounts.metrics`` over ``draws`` resampled test sets; as ``metric_interval``."""
+    return {name: middle(values, draws) for name, values in pixel_draws(scores, limit, draws, seed).items()}
+
+
+def pixel_draws(scores: PixelScores, limit: float = 0.3, draws: int = 1000, seed: int = 0) -> dict[str, Floats]:
+    """Each of ``PixelCounts.metrics`` on each resampled test set, (draws,).
+
+    Detectors that saw the same groups in the same order are resampled alike, so their draws may be subtracted.
+    """
     exact, drawn = scores.counts().metrics(limit), _drawn(scores, limit, draws, seed)
-    return {name: middle(drawn[name][1:] - drawn[name][0] + value, draws) for name, value in exact.items()}
+    return {name: drawn[name][1:] - drawn[name][0] + value for name, value in exact.items()}
 
 
 def pixel_gain_intervals(
@@ -42,10 +50,8 @@ def pixel_gain_intervals(
             f"before has {len(before.photos)} photographs and after {len(after.photos)}, or their groups differ; add "
             "the same photographs in the same order to both"
         )
-    first, second = before.counts().metrics(limit), after.counts().metrics(limit)
-    old, new = (_drawn(scores, limit, draws, seed) for scores in (before, after))
-    gains = {name: new[name] - old[name] for name in first}
-    return {name: middle(gain[1:] - gain[0] + second[name] - first[name], draws) for name, gain in gains.items()}
+    old, new = (pixel_draws(scores, limit, draws, seed) for scores in (before, after))
+    return {name: middle(new[name] - old[name], draws) for name in old}
 
 
 @dataclass(frozen=True)

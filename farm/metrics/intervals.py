@@ -31,8 +31,15 @@ def metric_interval(
     All arrays are (N,) and belong to the same photographs in the same order; ``groups`` says which of them come from
     one part. Draws that miss a class are left out; (nan, nan) where at least half of them do.
     """
+    return middle(metric_draws(metric, scores, labels, groups, draws, seed), draws)
+
+
+def metric_draws(
+    metric: Metric, scores: Numbers, labels: Numbers, groups: npt.NDArray[Any], draws: int = 1000, seed: int = 0
+) -> Numbers:
+    """``metric`` on each resampled test set, (draws,). Detectors on the same photographs are resampled alike."""
     chosen = _resampled(groups, draws, seed, "metric interval")
-    return middle([metric(scores[drawn], labels[drawn]) for drawn in chosen], draws)
+    return np.array([metric(scores[drawn], labels[drawn]) for drawn in chosen])
 
 
 def gain_interval(

@@ -105,3 +105,16 @@ def test_a_spot_is_found(see: Encoder, normals: np.ndarray, kind: type[PatchCore
     bad[:, 24:36, 24:36] //= 3
     scores = kind(see).fit(normals).scores(np.concatenate([good, bad]))
     assert auroc(scores, np.repeat([0, 1], 8)) > 0.95
+
+
+def test_a_map_is_high_where_the_spot_is(see: Encoder, normals: np.ndarray) -> None:
+    spotted = plate(99, SIZE)[None].copy()
+    spotted[0, 40:56, 8:24] = 250
+    maps, scores = PatchCore(see).fit(normals).maps(np.concatenate([spotted, plate(99, SIZE)[None]]))
+    assert maps.shape == (2, SIZE, SIZE)
+    assert maps.dtype == scores.dtype == np.float32
+    assert maps[0, 40:56, 8:24].mean() > 1.5 * maps[0, :32, 32:].mean()
+    np.testing.assert_allclose(
+        scores, PatchCore(see).fit(normals).scores(np.concatenate([spotted, plate(99, SIZE)[None]]))
+    )
+    assert scores[0] > scores[1]
