@@ -1,10 +1,10 @@
 """What a budget that learns gains over an even one.   python benchmarks/budget.py --data FOLDER     (about ten minutes)
 
 FOLDER is bsdata_pitting/. Three arms of ``translate`` on the embedded model compete for one defect: ``inpaint`` (four
-evaluations an image, most are kept), ``strong`` (SDEdit at a strength that changes the whole photograph, taken
-over whole, in 19 evaluations) and ``slow`` (``inpaint`` with five times the steps). The same rows, sources and quotas, uniform and
-adaptive, three seeds; in one process and one thread, without Ray. A device second is one of generation, as the ledger
-counts it.
+evaluations an image, most are kept), ``strong`` (SDEdit at a strength that changes the whole photograph, taken over
+whole, in 19 evaluations) and ``slow`` (``inpaint`` with five times the steps). The same rows, sources and quotas,
+uniform and adaptive, three seeds; in one process and one thread, without Ray. A device second is one of generation, as
+the ledger counts it.
 
     gain   kept images a device second, adaptive over uniform, paired by seed
     share  of the last round's rows that each arm has

@@ -67,7 +67,8 @@ def _detect(run: Run, folder: RunFolder, arm: str, seed: int) -> Detect:
     return Detector(model, run.compute.batch_size, run.compute.device)
 
 
-def _draws(run: Run, photos: Sequence[TestPhoto], scored: Scored) -> dict[str, list[float]]:
+def _draws(run: Run, photos: Sequence[TestPhoto], scored: Scored) -> dict[str, list[float | None]]:
+    """Each metric on each resampled test set; None where that has one class only."""
     labels = np.array([not photo.is_good for photo in photos])
     groups = np.array([photo.group for photo in photos])
     found: dict[str, Any] = {
@@ -80,7 +81,7 @@ def _draws(run: Run, photos: Sequence[TestPhoto], scored: Scored) -> dict[str, l
             pixels.add(values, read_mask(photo, run.size_px, run.data.max_megapixels), photo.group)
     if any(photo.mask_path for photo in photos):
         found |= pixel_draws(pixels, draws=DRAWS)
-    return {name: np.round(values, 6).tolist() for name, values in found.items()}
+    return {name: [None if np.isnan(one) else round(float(one), 6) for one in found[name]] for name in found}
 
 
 def table(found: Mapping[tuple[str, int], Mapping[str, Any]], arms: Sequence[str], seeds: Sequence[int]) -> list[Line]:

@@ -136,7 +136,7 @@ def test_scores_are_kept_and_draws_are_around_the_metric(made: tuple[Run, RunFol
     assert score_arm(run, folder, NORMALS, 0) == found
     assert found["metrics"]["n_good"] == 3
     assert len(found["draws"]["pixel_ap"]) == DRAWS
-    draws = np.array(found["draws"]["pixel_ap"])
+    draws = np.array(found["draws"]["pixel_ap"], float)
     assert np.nanmin(draws) <= found["metrics"]["pixel_ap"] <= np.nanmax(draws)
     train_arm(run, folder, STAGE1, 0)
     assert 0 <= score_arm(run, folder, "filtered", 0)["metrics"]["pixel_ap"] <= 1
