@@ -10,23 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from farm.config import Run
-from farm.datasets import read_mask, read_photo
+from farm.datasets import read_channels, read_mask, read_photo
 from farm.datasets.photo import TestPhoto
 from farm.detector.two_stage import Stage
 from farm.errors import RunError
 from farm.ids import fingerprint
 from farm.images import encode_png
-from farm.metrics import image_metrics, pixel_metrics
+from farm.metrics import SPRO_LIMITS, PixelScores, image_metrics, pixel_metrics
 from farm.report.choice import choose_photos
 from farm.run_folder import RunFolder
 from farm.source_index import read_index
 
-VERSION = 2  # raised when the meaning of an evaluation changes
+VERSION = 3  # raised when the meaning of an evaluation changes
 SHOWN_MAPS = 60
 WORST_MAPS = 36  # of them for the worst misses, which the report shows first
 
@@ -129,7 +130,8 @@ def measure(photos: Sequence[TestPhoto], scores: Floats, maps: Floats, max_megap
     """Metrics of ``farm.metrics`` over all photographs, and in ``by_defect`` of each defect against the good ones.
 
     Pixel metrics take the good photographs and those defective ones that have a mask; ``n_masks`` says how many have,
-    as ``n_good`` and ``n_defect`` count the photographs.
+    as ``n_good`` and ``n_defect`` count the photographs. Where masks are channels (MVTec LOCO), ``auspro_<limit>`` are
+    at the photographs' own resolution, and ``image_auroc_mean`` is the mean over the defects.
     """
     size_px = maps.shape[-1]
     masks = {
@@ -151,11 +153,29 @@ def measure(photos: Sequence[TestPhoto], scores: Floats, maps: Floats, max_megap
         found: dict[str, float] = image_metrics(scores[places], labels)
         if with_masks:
             found |= pixel_metrics(maps[masked], np.stack([masks[place] for place in masked]))
+        if any(photos[place].channels for place in bad):
+            found |= _saturated([(photos[place], maps[place]) for place in masked], max_megapixels)
         counts = {"n_good": len(good), "n_defect": len(bad), "n_masks": with_masks}
         return {**counts, **{name: value for name, value in found.items() if not math.isnan(value)}}
 
     every = [place for bad in classes.values() for place in bad]
-    return {**group(every), "by_defect": {name: group(bad) for name, bad in sorted(classes.items())}}
+    by_defect = {name: group(bad) for name, bad in sorted(classes.items())}
+    found = {**group(every), "by_defect": by_defect}
+    if any(photo.channels for photo in photos) and good:
+        found["image_auroc_mean"] = float(np.mean([one["image_auroc"] for one in by_defect.values()]))
+    return found
+
+
+def _saturated(pairs: Sequence[tuple[TestPhoto, Floats]], max_megapixels: float) -> dict[str, float]:
+    """AUsPRO up to each of its limits, of photographs and their maps, which are scaled up to the masks' resolution."""
+    scores = PixelScores()
+    for photo, values in pairs:
+        found = read_channels(photo, max_megapixels)
+        height, width = found.masks.shape[1:]
+        large = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+        scores.add_channels(large, found.masks, found.saturations.tolist())
+    counts = scores.counts()
+    return {f"auspro_{limit:g}": counts.aupro(limit) for limit in SPRO_LIMITS}
 
 
 def shown_places(photos: Sequence[TestPhoto], limit: int = SHOWN_MAPS) -> list[int]:

@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 
-from farm.config import Run
-from farm.datasets import load_photos
+from farm.config import DataConfig, Run
+from farm.datasets import load_photos, read_channels, read_mask
 from farm.datasets.photo import TestPhoto
 from farm.errors import RunError
 from farm.evaluate import Evaluator, Scored, evaluation_fingerprint, measure, read_evaluation, shown_places
 from farm.evaluate import write_evaluation as write
 from farm.images import decode_mask
-from farm.metrics import pixel_metrics
+from farm.metrics import SPRO_LIMITS, auspro, pixel_metrics
 from farm.run_folder import RunFolder
 from farm.source_index import write_index
+from tests.layouts import make_loco
 from tests.photos import make_run, make_tree
 
 
@@ -78,6 +80,23 @@ def test_numbers_are_those_of_the_metrics(run: Run) -> None:
     assert found["image_auroc"] == found["image_recall_at_far_1pct"] == 1.0
     assert found["image_far_at_full_recall"] == 0.0
     assert found["by_defect"] == {"disc": {key: value for key, value in found.items() if key != "by_defect"}}
+
+
+def test_regions_of_loco_are_measured_at_their_own_resolution(tmp_path: Path) -> None:
+    """Maps of half the size: the regions' corners lie on even pixels, so a perfect map stays nearly perfect."""
+    root = make_loco(tmp_path / "pins")
+    config = DataConfig(kind="loco", root=str(root), category="pins", few_shot="none")
+    photos = load_photos(config).test
+    maps = np.stack([read_mask(photo, 8).astype(np.float32) for photo in photos])
+    found = measure(photos, maps.max(axis=(1, 2)), maps, 50.0)
+    channels = [read_channels(photo) for photo in photos]
+    large = [cv2.resize(values, (16, 16)) for values in maps]
+    wanted = auspro(large, [one.masks for one in channels], [one.saturations.tolist() for one in channels])
+    assert [found[f"auspro_{limit:g}"] for limit in SPRO_LIMITS] == pytest.approx(wanted)
+    assert found["auspro_0.05"] > 0.9
+    assert found["image_auroc_mean"] == 1.0
+    assert sorted(found["by_defect"]) == ["logical_anomalies", "structural_anomalies"]
+    assert found["by_defect"]["logical_anomalies"]["n_masks"] == 3
 
 
 def test_what_the_data_does_not_define_is_absent(run: Run) -> None:
