@@ -4,8 +4,8 @@ Legend: A is a map, G its mask, K regions C_k of size n_k, numbered over the who
 the test set too: their pixels are where false alarms happen.
 
 Held for the end are 4 bytes for each defect-free pixel (its score as float32; 8 for float64 maps) and about 12 for each
-defect pixel; the end itself takes some 130 bytes for each distinct score of a defect pixel and one block of ``BLOCK``
-scores. 1,000 maps of 512 x 512 with 2 % defects stay below 2 GB.
+defect pixel; the end itself takes some 200 bytes for each distinct score of a defect pixel and one block of ``BLOCK``
+scores. 1,000 maps of 512 x 512 stay below 2 GB (``benchmarks/metrics.py``).
 """
 
 import math
