@@ -6,9 +6,11 @@ dropped connection, a 500, a time-out) is asked again for about two minutes; wha
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import random
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 ANSWERS = (FileNotFoundError, FileExistsError)  # not a stumble
 OURS = (FarmError, TypeError, AttributeError, NotImplementedError, ImportError)  # asking again is no use
 
+PIECE_BYTES = 4 * 2**20
 TEMPORARY = ".tmp"  # ends the name of a file that is not finished
 
 T = TypeVar("T")
@@ -45,7 +48,7 @@ class Store:
 
     def url(self, name: str = "") -> str:
         """The full path or URL of ``name``."""
-        return f"{self.root.rstrip('/')}/{_confined(name)}" if name else self.root
+        return f"{self.root.rstrip('/')}/{_confined(name)}" if name not in ("", ".") else self.root
 
     def local(self, name: str = "") -> Path:
         """The path of ``name`` on this machine's disk; ``RunError`` where the store is not local."""
@@ -85,6 +88,26 @@ class Store:
         with self._beside(name, data) as (beside, path):
             beside.replace(path)
 
+    def upload(self, name: str, path: Path) -> None:
+        """``write`` what the file ``path`` of this machine holds, however large; its bytes are never all in memory."""
+        if self._local is None:
+            self._ask(name, lambda fs, url: fs.put_file(str(path), url))
+            return
+        with self._beside(name, path) as (beside, place):
+            beside.replace(place)
+
+    def sha256(self, name: str) -> str:
+        """The checksum of ``name``, read piece by piece; ``RunError`` where it is not there."""
+        try:
+            if self._local is not None:
+                with (self._local / _confined(name)).open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+            return str(self._ask(name, _digest))
+        except FileNotFoundError as error:
+            raise RunError(f"{self.url(name)}: is missing, though it was written") from error
+        except OSError as error:
+            raise StoreError(f"{self.url(name)}: cannot be read ({error.strerror or error})") from error
+
     def create(self, name: str, data: bytes) -> bool:
         """Write ``name`` if it is not there; False where it is. Of several writers at once exactly one gets True.
 
@@ -109,14 +132,21 @@ class Store:
                 (self._local / _confined(name)).unlink()
 
     @contextlib.contextmanager
-    def _beside(self, name: str, data: bytes) -> Iterator[tuple[Path, Path]]:
-        """(a file beside ``name`` that holds ``data`` on the disk, the path of ``name``); the first is gone after."""
+    def _beside(self, name: str, data: bytes | Path) -> Iterator[tuple[Path, Path]]:
+        """(a file beside ``name`` that holds ``data`` on the disk, the path of ``name``); the first is gone after.
+
+        ``data`` may be a file to copy.
+        """
         path = self.local(_confined(name))
         beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with beside.open("wb") as file:
-                file.write(data)
+                if isinstance(data, Path):
+                    with data.open("rb") as source:
+                        shutil.copyfileobj(source, file)
+                else:
+                    file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             yield beside, path
@@ -174,6 +204,14 @@ class Store:
 
             self._fs, _ = fsspec.core.url_to_fs(self.root, use_listings_cache=False)
         return self._fs
+
+
+def _digest(fs: Any, url: str) -> str:
+    with fs.open(url, "rb") as file:
+        whole = hashlib.sha256()
+        while piece := file.read(PIECE_BYTES):
+            whole.update(piece)
+    return whole.hexdigest()
 
 
 def _listed(fs: Any, url: str) -> list[str]:

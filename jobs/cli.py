@@ -23,6 +23,7 @@ JOBS: dict[str, str] = {
     "export-detector": "Write a trained detector as ONNX or TorchScript, with a card that says how to use it.",
     "predict": "Score photographs with a detector: scores.csv, verdicts and heat maps; no cluster.",
     "report": "Write the ledger and the page of a run folder.",
+    "export": "Write a run's kept pictures for other programs: MVTec AD, WebDataset, Hugging Face, COCO, YOLO.",
     "status": "Say how far a run is, how fast, and what failed; from any machine, while it runs.",
     "verify": "Recount a run folder: every planned row once, checksums, pictures, untouched backgrounds.",
     "reproduce": "Make one sample of a run again from its row alone, and compare the bytes.",
