@@ -15,6 +15,8 @@ NAMES = {
     "image_auroc": ("Image AUROC", "chance that a defective photograph outranks a good one"),
     "image_ap": ("Image AP", "average precision over photographs"),
     "image_f1": ("Image F1-max", "best F1 over all thresholds"),
+    "image_recall_at_far_1pct": ("Recall at 1 % false alarms", "defective photographs found; ties are alarms"),
+    "image_far_at_full_recall": ("False alarms at full recall", "good photographs refused to find every defect"),
     "pixel_auroc": ("Pixel AUROC", "all pixels of all test photographs pooled"),
     "pixel_ap": ("Pixel AP", "average precision over pooled pixels"),
     "pixel_f1": ("Pixel F1-max", "best F1 over all thresholds"),
@@ -22,12 +24,16 @@ NAMES = {
     "iap": ("IAP", "pixel precision averaged over instance recall"),
     "iap90": ("IAP90", "pixel precision at 90 % instance recall"),
 }
+LOWER_IS_BETTER = {NAMES["image_far_at_full_recall"][0]}
 FEW_PHOTOS = 30
 
 
 @dataclass(frozen=True)
 class Row:
-    """One metric or defect: values of stage 1 and 2 as text, the gain, and which way it went (up, down or flat)."""
+    """One metric or defect: values of stage 1 and 2 as text, the gain, and which way it went.
+
+    ``way`` is up where stage 2 is better, down where it is worse, or flat.
+    """
 
     name: str
     meaning: str
@@ -118,7 +124,8 @@ def _row(name: str, meaning: str, values: list[float]) -> Row:
     gain = values[-1] - values[0] if len(values) > 1 else math.nan
     if math.isnan(gain):
         return Row(name, meaning, tuple(map(_text, values)), "", "flat")
-    way = "flat" if abs(gain) < 0.0005 else "up" if gain > 0 else "down"
+    better = gain < 0 if name in LOWER_IS_BETTER else gain > 0
+    way = "flat" if abs(gain) < 0.0005 else "up" if better else "down"
     sign = "±" if way == "flat" else "+" if gain > 0 else "−"
     return Row(name, meaning, tuple(map(_text, values)), f"{sign}{abs(gain):.3f}", way)
 

@@ -17,7 +17,7 @@ from farm.report.accounts import account
 from farm.report.choice import choose_photos, choose_samples, wrongness
 from farm.report.inputs import read_inputs
 from farm.report.pictures import heat, label_area, photograph, photograph_file, target_outline
-from farm.report.results import results
+from farm.report.results import NAMES, _row, results
 from farm.run_folder import RunFolder
 from tests.factories import make_mask, make_png, make_run_folder, make_surface
 
@@ -269,6 +269,13 @@ def test_gain_table_and_few_photographs(folder, page):
     assert found.interval[0] <= stored["stage2"]["image_auroc"] - stored["stage1"]["image_auroc"] <= found.interval[1]
     assert "Few photographs. The detector is measured on 6 good and 6 defective photographs." in page.words()
     assert {row.name for row in found.by_defect} == {"dent", "scratch"}
+
+
+def test_fewer_false_alarms_are_better():
+    name = NAMES["image_far_at_full_recall"][0]
+    assert (_row(name, "", [0.4, 0.3]).gain, _row(name, "", [0.4, 0.3]).way) == ("−0.100", "up")
+    assert _row(name, "", [0.3, 0.4]).way == "down"
+    assert _row("Image AUROC", "", [0.4, 0.3]).way == "down"
 
 
 def test_no_masks_means_no_pixel_metrics_and_the_page_says_why(tmp_path):
