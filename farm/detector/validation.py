@@ -54,7 +54,8 @@ def best_threshold(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float 
     if not ranking.defined:
         return None
     best = int((2 * ranking.hits / (ranking.hits + ranking.alarms + ranking.positives)).argmax())
-    return float(ranking.thresholds[best : best + 2].mean(dtype=np.float64))
+    lowest = float(ranking.thresholds[best])
+    return (lowest + max((float(score) for score in scores if score < lowest), default=lowest)) / 2
 
 
 class Validation:
