@@ -1,36 +1,21 @@
 """Exports give what the torch detector gives, at any batch size, and are found again by their place."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from farm.config import DetectorConfig
 from farm.detector import export
-from farm.detector.checkpoint import to_bytes
 from farm.detector.export import FILES, TOLERANCE, export_detector
-from farm.detector.model import build_detector
 from farm.detector.opened import open_detector, open_trained
 from farm.detector.predict import Detector
 from farm.errors import ConfigError, RunError, WeightsError
-
-SIZE = 64
+from tests.detectors import SIZE, make_detector
 
 
 def images(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
-
-
-def write(folder: Path, kind: str = "fpn", threshold: float | None = 0.25) -> Path:
-    """A drawn detector in a folder, as training writes it."""
-    config = DetectorConfig(kind=kind, width=8)
-    card: dict[str, Any] = {"detector": config.model_dump(), "size_px": SIZE, "stage": "stage2", "sha256": "abc"}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.safetensors").write_bytes(to_bytes(build_detector(config, seed=3)))
-    (folder / "card.json").write_text(json.dumps(card | {"threshold": threshold}))
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -44,7 +29,7 @@ def write(folder: Path, kind: str = "fpn", threshold: float | None = 0.25) -> Pa
     ],
 )
 def test_an_export_is_the_detector_at_any_batch_size(kind: str, to: Any, tmp_path: Path) -> None:
-    detector, card, _ = open_trained(str(write(tmp_path / "detector", kind)))
+    detector, card, _ = open_trained(str(make_detector(tmp_path / "detector", kind)))
     told = export_detector(detector, card, to, str(tmp_path / "out"))
     assert (told["size_px"], told["threshold"], told["format"]) == (SIZE, 0.25, to)
     assert "image head" in told["outputs"]["score"]["is"] or kind != "fpn"
@@ -60,7 +45,7 @@ def test_an_export_is_the_detector_at_any_batch_size(kind: str, to: Any, tmp_pat
 
 
 def test_an_export_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    detector, card, _ = open_trained(str(write(tmp_path / "detector", "unet")))
+    detector, card, _ = open_trained(str(make_detector(tmp_path / "detector", "unet")))
     monkeypatch.setattr(export, "load_export", lambda *_: lambda batch: [one + 0.01 for one in detector(batch)])
     with pytest.raises(RuntimeError, match=r"torchscript: differs from the torch detector by 0\.01; at most 0\.0001"):
         export_detector(detector, card, "torchscript", str(tmp_path / "out"))
@@ -71,7 +56,7 @@ def test_a_run_folder_means_its_stage_2(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("config: {}\n")
     with pytest.raises(RunError, match="stage 2 has no detector yet; run 'farm train'"):
         open_detector(str(tmp_path))
-    folder = write(tmp_path / "detectors" / "stage2", "unet", threshold=None)
+    folder = make_detector(tmp_path / "detectors" / "stage2", "unet", threshold=None)
     opened = open_detector(str(tmp_path))
     assert opened.threshold is None
     assert np.array_equal(opened.detect(images(2))[0], Detector.load(str(folder))(images(2))[0])
@@ -88,7 +73,7 @@ def test_what_is_no_detector_is_refused_with_what_to_give(tmp_path: Path) -> Non
 
 
 def test_a_damaged_export_or_another_ones_card_is_refused(tmp_path: Path) -> None:
-    detector, card, _ = open_trained(str(write(tmp_path / "detector", "unet")))
+    detector, card, _ = open_trained(str(make_detector(tmp_path / "detector", "unet")))
     out = tmp_path / "out"
     export_detector(detector, card, "torchscript", str(out))
     with pytest.raises(RunError, match=r"is the card of model\.pt, not of model\.onnx; give each its own folder"):

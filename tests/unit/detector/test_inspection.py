@@ -11,8 +11,8 @@ from PIL import Image
 from farm.detector.inspection import COLUMNS, Inspector, find_images, laid_on, picture_name
 from farm.errors import DataError, StoreError
 from jobs.predict import command
+from tests.detectors import make_detector
 from tests.photos import make_tree
-from tests.unit.detector.test_export import write
 
 SIZE = 32
 
@@ -139,7 +139,7 @@ def test_where_the_map_is_0_the_photograph_is_untouched() -> None:
 
 
 def test_farm_predict_tells_counts_and_its_exit_code_what_was_not_read(tmp_path: Path) -> None:
-    tree, model = make_tree(tmp_path / "plates"), write(tmp_path / "detector", threshold=0.0)
+    tree, model = make_tree(tmp_path / "plates"), make_detector(tmp_path / "detector", threshold=0.0)
     arguments = [str(model), str(tree / "test" / "good"), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 0, done.output
