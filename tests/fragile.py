@@ -64,12 +64,12 @@ class EmbedDies(workers.Embed):
     def __call__(self, table: pa.Table) -> pa.Table:
         columns = to_batch(table.select(["row", "image_png"]))
         bad = columns["image_png"][columns["row"] == KILLER]
-        vectors = self.stage.vectors
+        made = self.stage._made
 
-        def fragile(images: Any, names: Any) -> Any:
-            if len(bad) and bad[0] and bad[0] in images.tolist():
+        def fragile(rows: Any) -> Any:
+            if len(bad) and bad[0] and bad[0] in rows["image_png"].tolist():
                 os.kill(os.getpid(), signal.SIGKILL)
-            return vectors(images, names)
+            return made(rows)
 
-        self.stage.vectors = fragile  # type: ignore[method-assign]
+        self.stage._made = fragile  # type: ignore[method-assign]
         return super().__call__(table)

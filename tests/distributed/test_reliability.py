@@ -36,14 +36,14 @@ def run_of(root: Path, output: Path, **cluster: Any) -> Run:
 
 
 def generated(run: Run) -> dict[int, dict[str, Any]]:
-    """Rows by number, of a run generated and judged."""
+    """Rows by number, of a run generated and judged; a NaN, which equals nothing, is told as None."""
     with Flow(run, Silent(), "farm generate") as flow:
         flow.generate()
         flow.judge()
     rows = [row for table in flow.folder.candidates() for row in table.to_pylist()]
     assert verify(flow.folder).problems == []
     assert read_lease(flow.folder.store) is None
-    return {row["row"]: row for row in rows}
+    return {row["row"]: {name: None if value != value else value for name, value in row.items()} for row in rows}
 
 
 @pytest.fixture(scope="module")
