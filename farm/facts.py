@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from farm.ssim import similarity
+
 Pixels = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float32]
 Plane = npt.NDArray[np.float64]
@@ -32,13 +34,8 @@ def pixel_facts(source: Pixels, image: Pixels, mask: Pixels, dilate_px: int = DI
 
 def ssim_map(first_HW: Plane, second_HW: Plane) -> Plane:
     """Structural similarity of two luminance planes (0..255) at each pixel, (H, W); 1 = identical."""
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mean_1, mean_2 = _smooth(first_HW), _smooth(second_HW)
-    variance_1 = _smooth(first_HW * first_HW) - mean_1 * mean_1
-    variance_2 = _smooth(second_HW * second_HW) - mean_2 * mean_2
-    covariance = _smooth(first_HW * second_HW) - mean_1 * mean_2
-    likeness = (2 * mean_1 * mean_2 + c1) * (2 * covariance + c2)
-    return likeness / ((mean_1 * mean_1 + mean_2 * mean_2 + c1) * (variance_1 + variance_2 + c2))
+    planes: Plane = similarity(first_HW, second_HW, _smooth, (0.01 * 255) ** 2, (0.03 * 255) ** 2)
+    return planes
 
 
 def grain(image: Pixels, where: npt.NDArray[np.bool_]) -> float:

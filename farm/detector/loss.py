@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from farm.detector.outputs import Outputs
+from farm.ssim import similarity
 
 GAMMA = 2.0
 WINDOW_PX, SIGMA_PX = 11, 1.5  # of SSIM: Wang et al. 2004, with the constants of farm.facts for values in [0, 1]
@@ -55,12 +56,8 @@ def reconstruction_loss(found_B3HW: Tensor, wanted_B3HW: Tensor) -> Tensor:
 
 def ssim_map(first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
     """Structural similarity of values in [0, 1] at each pixel and channel; borders padded with 0, as DRAEM does."""
-    mean_1, mean_2 = _smooth(first_BCHW), _smooth(second_BCHW)
-    variance_1 = _smooth(first_BCHW * first_BCHW) - mean_1 * mean_1
-    variance_2 = _smooth(second_BCHW * second_BCHW) - mean_2 * mean_2
-    covariance = _smooth(first_BCHW * second_BCHW) - mean_1 * mean_2
-    likeness = (2 * mean_1 * mean_2 + C1) * (2 * covariance + C2)
-    return likeness / ((mean_1 * mean_1 + mean_2 * mean_2 + C1) * (variance_1 + variance_2 + C2))
+    likeness: Tensor = similarity(first_BCHW, second_BCHW, _smooth, C1, C2)
+    return likeness
 
 
 def _smooth(x_BCHW: Tensor) -> Tensor:
