@@ -1,4 +1,4 @@
-"""Structural similarity (Wang et al. 2004, "From Error Visibility to Structural Similarity"), for arrays and tensors."""
+"""Structural similarity of arrays or tensors: Wang et al. 2004, "From Error Visibility to Structural Similarity"."""
 
 from collections.abc import Callable
 from typing import Any
